@@ -1,0 +1,117 @@
+/**
+ * The contract between a tree and whatever serves it (a FUSE session, the fuse-native host, the node:fs shape). Types only.
+ *
+ * Calls that return without a promise are atomic: nothing else runs meanwhile. Where a promise comes back the tree
+ * has copied what it needs from the arguments, and it looks its nodes up again after waiting.
+ */
+import type { Attr, AttrChanges } from "./base/attr.js";
+import type { Name } from "./base/name.js";
+
+export type { Attr, AttrChanges, Name };
+export type RenameMode = "replace" | "noreplace" | "exchange" | "leave-whiteout";
+/** Who asks, in the ids the kernel sent. `umask` is 0 where the request carries none. */
+export interface Caller {
+  readonly uid: number;
+  readonly gid: number;
+  readonly pid: number;
+  readonly umask: number;
+}
+export interface NewNode {
+  /** Type and permission bits before the umask. */
+  readonly mode: number;
+  readonly rdev?: number;
+  /** Target of a symbolic link, latin1. */
+  readonly target?: string;
+}
+export interface DirEntry {
+  readonly name: Name;
+  readonly ino: number;
+  /** S_IF* bits. */
+  readonly type: number;
+}
+
+/**
+ * A POSIX tree in the shape a mount needs. `N` is the tree's own node; the mount only hands it back.
+ * A node stays usable, even after unlink, until forget(). "Not there" is undefined; the rest is FsError.
+ * Permission bits are checked by whoever serves the tree (the kernel, with default_permissions), not by the tree.
+ */
+export interface FileSystem<N extends object = object> {
+  readonly root: N;
+  /** The same node for every name of the same object. */
+  lookup(parent: N, name: Name): N | undefined;
+  /** `parent` of a directory; the root's is the root. Undefined when it was removed. */
+  parentOf(dir: N): N | undefined;
+  getAttr(node: N): Attr;
+  /** Throws EROFS, EPERM, EISDIR (size of a directory), EFBIG, ENOSPC. */
+  setAttr(node: N, changes: AttrChanges, caller: Caller): Attr | Promise<Attr>;
+  /** Target as latin1. Throws EINVAL on anything but a symbolic link. */
+  readlink(node: N): string;
+  /** Makes any kind of object. Applies the caller's ids, umask or the parent's default ACL, and setgid directories. */
+  create(parent: N, name: Name, what: NewNode, caller: Caller): N;
+  /** A regular file without a name (O_TMPFILE); link() may give it one. */
+  createUnnamed(parent: N, mode: number, caller: Caller): N;
+  link(node: N, parent: N, name: Name): N | Promise<N>;
+  /** Throws EISDIR on a directory. */
+  unlink(parent: N, name: Name): void;
+  /** Throws ENOTDIR, ENOTEMPTY. */
+  rmdir(parent: N, name: Name): void;
+  rename(from: N, oldName: Name, to: N, newName: Name, mode: RenameMode): void | Promise<void>;
+  getXattr(node: N, key: string): Uint8Array | undefined;
+  /** `undefined` removes. Throws EEXIST, ENODATA, EOPNOTSUPP, ENOSPC. */
+  setXattr(node: N, key: string, value: Uint8Array | undefined, only?: "create" | "replace"): void | Promise<void>;
+  listXattr(node: N): readonly string[];
+  /**
+   * A regular file's bytes. `flags` are O_* bits; asking to write is what copies a lower file up; O_TRUNC truncates.
+   * Never O_CREAT, O_EXCL.
+   */
+  open(node: N, flags: number): OpenFile | Promise<OpenFile>;
+  /** A snapshot, without "." and ".."; later changes to the directory do not show in it. */
+  openDir(node: N): readonly DirEntry[];
+  /** A number that changes whenever what openDir() would return changes. */
+  dirVersion(node: N): number;
+  /** Makes a directory's entries durable. */
+  syncDir(node: N): void | Promise<void>;
+  statfs(): StatFs;
+  /** Frees memory and descriptors, nothing else: a failure here could be told to nobody. */
+  forget(node: N): void;
+  /** Everything written so far becomes durable. */
+  sync(): void | Promise<void>;
+  /** Releases descriptors and work files. Idempotent. */
+  close(): void | Promise<void>;
+}
+
+/**
+ * The bytes of one regular file, following its node: after a copy-up, reads see the new bytes.
+ * Shared by all users of a node: positions are explicit and there is no file offset.
+ */
+export interface OpenFile {
+  /** True when opened for writing, or when a copy-up for writing has happened since. */
+  readonly writable: boolean;
+  /**
+   * The descriptor that holds the bytes now, offset 0 being the file's; -1 when there is none (memory).
+   * Ask again for every use: a copy-up changes it.
+   */
+  readonly fd: number;
+  /** Fills `into` from byte `position`; returns the count, short only at end of file. */
+  read(into: Uint8Array, position: number): number | Promise<number>;
+  /** Writes all of `from`, or throws having written nothing that matters. Throws EBADF when not writable. */
+  write(from: Uint8Array, position: number): number | Promise<number>;
+  /** fallocate(2); `mode` as FALLOC_FL_*. */
+  allocate(mode: number, position: number, length: number): void | Promise<void>;
+  /** lseek(2) with SEEK_DATA (3) or SEEK_HOLE (4): the new offset. Throws ENXIO. */
+  seek(position: number, whence: 3 | 4): number;
+  sync(dataOnly: boolean): void | Promise<void>;
+  close(): void;
+}
+
+export interface StatFs {
+  readonly blockSize: number;
+  readonly fragmentSize: number;
+  /** In fragments. */
+  readonly blocks: number;
+  readonly free: number;
+  readonly available: number;
+  readonly files: number;
+  readonly filesFree: number;
+  readonly nameMax: number;
+}

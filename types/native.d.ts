@@ -1,0 +1,128 @@
+/**
+ * The addon's calls. Numbers and buffers in, a number out: the result, or a negative errno. Nothing is checked, nothing thrown.
+ * Strings are latin1, one character per byte, without NUL. All calls run on the calling thread and block it, unless said otherwise.
+ * `dirfd` may be AT_FDCWD (-100). `path` "" means dirfd itself (AT_EMPTY_PATH) in statx, chown, utimens, link and the xattr calls.
+ */
+export interface NativeBinding {
+  // ── descriptors and names ──
+  /** openat2(2), O_CLOEXEC added; `resolve` is RESOLVE_* bits. Falls back to openat on ENOSYS when resolve is 0. */
+  open(dirfd: number, path: string, flags: number, mode: number, resolve: number): number;
+  close(fd: number): number;
+  dup(fd: number): number;
+  /** statx(2) with basic stats and btime. `flags` as AT_*. Fills out[0…20], see below. */
+  statx(dirfd: number, path: string, flags: number, out: Float64Array): number;
+  /** getdents64(2): bytes of struct linux_dirent64 put in `into`; 0 at the end. */
+  getdents(fd: number, into: Uint8Array): number;
+  readlink(dirfd: number, path: string, into: Uint8Array): number;
+  mkdir(dirfd: number, path: string, mode: number): number;
+  mknod(dirfd: number, path: string, mode: number, rdev: number): number;
+  symlink(target: string, dirfd: number, path: string): number;
+  /** linkat(2); `flags` AT_SYMLINK_FOLLOW (0x400) with "/proc/self/fd/N" gives an unnamed file a name. */
+  link(oldDirfd: number, oldPath: string, newDirfd: number, newPath: string, flags: number): number;
+  /** unlinkat(2); AT_REMOVEDIR 0x200. */
+  unlink(dirfd: number, path: string, flags: number): number;
+  /** renameat2(2); RENAME_NOREPLACE 1, RENAME_EXCHANGE 2, RENAME_WHITEOUT 4. */
+  rename(oldDirfd: number, oldPath: string, newDirfd: number, newPath: string, flags: number): number;
+  /** Permission bits; never follows a final symlink (fchmodat2, else O_PATH and /proc/self/fd). path "" is dirfd itself, which may be O_PATH. */
+  chmod(dirfd: number, path: string, mode: number): number;
+  /** -1 leaves an id. Never follows. */
+  chown(dirfd: number, path: string, uid: number, gid: number): number;
+  /** nsec UTIME_NOW 0x3fffffff, UTIME_OMIT 0x3ffffffe. Never follows. */
+  utimens(dirfd: number, path: string, atimeSec: number, atimeNsec: number, mtimeSec: number, mtimeNsec: number): number;
+  /** Never follow a final symlink; path "" is the descriptor itself, which may be O_PATH (through /proc/self/fd). */
+  getxattr(dirfd: number, path: string, key: string, into: Uint8Array): number;
+  setxattr(dirfd: number, path: string, key: string, value: Uint8Array, flags: number): number;
+  listxattr(dirfd: number, path: string, into: Uint8Array): number;
+  removexattr(dirfd: number, path: string, key: string): number;
+  /** statfs(2) of a descriptor: out = type, bsize, frsize, blocks, bfree, bavail, files, ffree, namelen, flags. */
+  statfs(fd: number, out: Float64Array): number;
+  /** name_to_handle_at(2): handle type in the result, bytes in `into`, their count in into's last 4 bytes (u32, little-endian). */
+  nameToHandle(dirfd: number, path: string, into: Uint8Array): number;
+  umask(mask: number): number;
+
+  // ── data ──
+  /** pread(2)/pwrite(2) of into[offset, offset+length). Retries EINTR. */
+  pread(fd: number, into: Uint8Array, offset: number, length: number, position: number): number;
+  pwrite(fd: number, from: Uint8Array, offset: number, length: number, position: number): number;
+  ftruncate(fd: number, size: number): number;
+  fallocate(fd: number, mode: number, position: number, length: number): number;
+  /** SEEK_DATA 3, SEEK_HOLE 4; a result above 2^53 does not occur. */
+  lseek(fd: number, position: number, whence: number): number;
+  /** ioctl FICLONE. */
+  clone(to: number, from: number): number;
+  /** copy_file_range(2) at explicit positions; may copy less. */
+  copyRange(from: number, fromPosition: number, to: number, toPosition: number, length: number): number;
+  fsync(fd: number): number;
+  fdatasync(fd: number): number;
+  syncfs(fd: number): number;
+  flock(fd: number, operation: number): number;
+  fcntlGetFlags(fd: number): number;
+
+  // ── work that would block: two threads of our own, never libuv's pool ──
+  /** `handler(id, result)` is called on this thread when a job ends. One handler per environment; null unreferences the loop. */
+  setJobHandler(handler: ((id: number, result: number) => void) | null): number;
+  /** kind 0 fsync(a), 1 fdatasync(a), 2 syncfs(a), 3 copy data: all of `c` bytes from descriptor a to b, holes kept. Returns the job's id (> 0). */
+  startJob(kind: number, a: number, b: number, c: number): number;
+
+  // ── mounts and FUSE ──
+  mount(source: string, target: string, type: string, flags: number, data: string): number;
+  umount(target: string, flags: number): number;
+  /** open_tree(2), the clone made with OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC when `clone`. */
+  openTree(dirfd: number, path: string, flags: number): number;
+  /** mount_setattr(2) on an open_tree descriptor: MOUNT_ATTR_* to set and clear. */
+  mountSetattr(fd: number, set: number, clear: number): number;
+  /** fsopen, fsconfig for each "key" or "key=value" line of `options` (newline-separated), fsmount with MOUNT_ATTR_*: a detached mount's descriptor. */
+  fsmount(type: string, options: string, attributes: number): number;
+  moveMount(fromFd: number, toDirfd: number, toPath: string): number;
+  /** Runs fusermount3 (else fusermount) with `options`, receives the /dev/fuse descriptor over _FUSE_COMMFD. What it wrote to stderr goes to ours. */
+  fusermount(program: string, mountpoint: string, options: string): number;
+  /** One whole request into `into`, retrying EINTR; -EAGAIN when none waits (the descriptor is non-blocking), -ENODEV when unmounted. */
+  fuseRead(fd: number, into: Uint8Array): number;
+  /** Writes from[0, length) as one message (a reply or a notification). */
+  fuseWrite(fd: number, from: Uint8Array, length: number): number;
+  /**
+   * Reply with file data that JavaScript need not see: fills the 16-byte out header (its length and error fields) in head[0,16), preads
+   * `length` bytes at `position` of `file` into the addon's own buffer and writes both as one message. Short at end of file. A read error is sent as the error.
+   */
+  fuseReplyData(fd: number, head: Uint8Array, file: number, position: number, length: number): number;
+  /** ioctl FUSE_DEV_IOC_BACKING_OPEN / _CLOSE. */
+  backingOpen(fd: number, file: number): number;
+  backingClose(fd: number, id: number): number;
+  /** Calls `handler` on this thread's event loop whenever `fd` is readable (or in error). Returns a watch id; keeps the loop alive. */
+  watch(fd: number, handler: () => void): number;
+  unwatch(id: number): number;
+  /** poll(2) for readability of one descriptor: 1, 0 on timeout. */
+  waitReadable(fd: number, timeoutMs: number): number;
+
+  // ── processes ──
+  /**
+   * Forks, and the child carries out `plan` with nothing but system calls, then execs. Returns the child's pid (as seen here) or a negative errno of fork.
+   * The plan is a sequence of steps, documented in lib/sys/plan.ts beside its encoder; a step that fails makes the child write
+   * {step index u32, errno u32} to `errorFd` and _exit(125). `errorFd` is close-on-exec.
+   */
+  runPlan(plan: Uint8Array, errorFd: number): number;
+  pidfdOpen(pid: number): number;
+  /** waitid(P_PIDFD) without blocking: exit code (0…255) or 256+signal; -EAGAIN while it runs. */
+  pidfdWait(pidfd: number): number;
+  pidfdSignal(pidfd: number, signal: number): number;
+  /** pipe2(O_CLOEXEC): both descriptors in out[0], out[1]. */
+  pipe(out: Float64Array): number;
+  /** Raises the soft RLIMIT_NOFILE to the hard one; returns it. */
+  raiseFileLimit(): number;
+  /** sched_setscheduler(0, SCHED_BATCH). */
+  schedBatch(): number;
+  /** prctl(PR_SET_PDEATHSIG) for this process's parent thread. */
+  setParentDeathSignal(signal: number): number;
+  /** setsid(2); unshare(2) of the calling thread is not offered: a plan does it in a child. */
+  setsid(): number;
+  /** 1 when the thread has CAP_SYS_ADMIN in its effective set (its own user namespace), by capget(2). */
+  hasSysAdmin(): number;
+}
+
+/**
+ * Slots of statx's `out` (Float64Array of at least 21): 0 ino, 1 mode, 2 nlink, 3 uid, 4 gid, 5 rdev (32 bits, new_encode_dev), 6 size, 7 blocks (512),
+ * 8 atime sec, 9 nsec, 10 mtime sec, 11 nsec, 12 ctime sec, 13 nsec, 14 btime sec, 15 btime nsec (-1 when unknown),
+ * 16 dev (major * 2^20 + minor), 17 mount id, 18 attributes (STATX_ATTR_* bits, low 32), 19 block size,
+ * 20: ino high 32 bits, and then out[0] is exact only when that is below 2^21.
+ */
+export type StatxSlots = Float64Array;
