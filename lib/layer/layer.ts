@@ -4,6 +4,7 @@
  */
 import type { Attr } from "../base/attr.js";
 import type { Name } from "../base/name.js";
+import type { StatFs } from "../vfs.js";
 
 /** One object in one layer; meaningful only to the layer that made it. Its fields belong to that layer. */
 export interface LayerNode {
@@ -39,6 +40,8 @@ export interface Backing {
   readonly fd: number;
   /** Fills `into` from byte `position`; returns the count, short only at end of file. */
   read(into: Uint8Array, position: number): number;
+  /** lseek(2) with SEEK_DATA (3) or SEEK_HOLE (4). Throws ENXIO. */
+  seek(position: number, whence: 3 | 4): number;
   close(): void;
 }
 
@@ -65,6 +68,7 @@ export interface Layer {
   /** Undefined for a missing or private key. */
   getXattr(node: LayerNode, key: string): Uint8Array | undefined;
   open(file: LayerNode): Backing;
+  statfs(): StatFs;
   /** The overlay will not use this node object again until it looks it up anew: descriptors held for it can go. */
   release(node: LayerNode): void;
   /** Idempotent. */

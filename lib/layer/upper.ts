@@ -5,7 +5,7 @@
  */
 import type { Attr, AttrChanges } from "../base/attr.js";
 import type { Name } from "../base/name.js";
-import type { Caller, NewNode, StatFs } from "../vfs.js";
+import type { Caller, NewNode } from "../vfs.js";
 import type { Backing, Layer, LayerNode } from "./layer.js";
 
 export interface WritableBacking extends Backing {
@@ -13,8 +13,6 @@ export interface WritableBacking extends Backing {
   write(from: Uint8Array, position: number): number;
   /** fallocate(2). */
   allocate(mode: number, position: number, length: number): void;
-  /** lseek(2) with SEEK_DATA (3) or SEEK_HOLE (4). Throws ENXIO. */
-  seek(position: number, whence: 3 | 4): number;
   sync(dataOnly: boolean): void | Promise<void>;
 }
 
@@ -73,7 +71,6 @@ export interface UpperLayer extends Layer {
   syncDir(dir: LayerNode): void | Promise<void>;
   /** Resolves once everything published so far would outlive a power cut. */
   sync(): void | Promise<void>;
-  statfs(): StatFs;
 }
 
 /** A copy-up in progress. Order: data, then xattrs, then (inside publish) owner, mode and times. */
