@@ -1,0 +1,59 @@
+/**
+ * The command `stratafs`: finds out what is asked and loads only that. Exit status: 0, 1 when it failed, 2 for a wrong command
+ * line; `run` ends with its command's own.
+ */
+import { basename } from "node:path";
+import { mountForm } from "./mount-arguments.js";
+import { complain, messageOf, print } from "./output.js";
+import { suggestion, UsageError } from "./usage.js";
+
+type Command = (args: readonly string[]) => Promise<number>;
+
+const commands: Readonly<Record<string, () => Promise<Command>>> = {
+  mount: async () => (await import("./mount.js")).mountCommand,
+  umount: async () => (await import("./umount.js")).umountCommand,
+  run: async () => (await import("./run.js")).runCommand,
+  diff: async () => (await import("./diff.js")).diffCommand,
+};
+
+async function main(): Promise<number> {
+  const args = process.argv.slice(2);
+  const form = mountForm(basename(process.argv[1] ?? ""), args, Object.keys(commands));
+  if (form !== undefined) return (await import("./mount.js")).mountCommand(args, form);
+
+  const [word, ...rest] = args;
+  if (word === undefined || word === "help" || word === "--help" || word === "-h") return help(rest[0]);
+  if (word === "--version" || word === "-V") return version();
+  const load = Object.hasOwn(commands, word) ? commands[word] : undefined;
+  if (load === undefined) {
+    const kind = word.startsWith("-") ? "option" : "command";
+    throw new UsageError(`unknown ${kind} ${word}${suggestion(word, Object.keys(commands)) || "; stratafs --help lists them"}`);
+  }
+  if (word !== "mount" && helpAsked(rest)) return help(word);
+  return (await load())(rest);
+}
+
+/** --help or -h among a command's own arguments, not among those of what it runs. */
+function helpAsked(args: readonly string[]): boolean {
+  const end = args.indexOf("--");
+  return args.slice(0, end === -1 ? args.length : end).some((arg) => arg === "--help" || arg === "-h");
+}
+
+async function help(topic: string | undefined): Promise<number> {
+  const { helpText } = await import("./help.js");
+  print(helpText(topic));
+  return 0;
+}
+
+async function version(): Promise<number> {
+  const { packageVersion } = await import("./version.js");
+  print(`stratafs: version ${packageVersion()}`);
+  return 0;
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  complain(messageOf(error));
+  process.exitCode = error instanceof UsageError ? 2 : 1;
+}
