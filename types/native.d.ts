@@ -1,11 +1,11 @@
 /**
  * The addon's calls. Numbers and buffers in, a number out: the result, or a negative errno. Nothing is checked, nothing thrown.
- * Strings are latin1, one character per byte, without NUL. All calls run on the calling thread and block it, unless said otherwise.
+ * Strings are latin1, one character per byte, without NUL; a path of 4096 bytes or more is -ENAMETOOLONG. A length that does not fit its buffer is -EFAULT. All calls run on the calling thread and block it, unless said otherwise.
  * `dirfd` may be AT_FDCWD (-100). `path` "" means dirfd itself (AT_EMPTY_PATH) in statx, chown, utimens, link and the xattr calls.
  */
 export interface NativeBinding {
   // ── descriptors and names ──
-  /** openat2(2), O_CLOEXEC added; `resolve` is RESOLVE_* bits. Falls back to openat on ENOSYS when resolve is 0. */
+  /** openat2(2), O_CLOEXEC added; `resolve` is RESOLVE_* bits. Plain openat(2) when resolve is 0; `mode` counts only where a file is made. */
   open(dirfd: number, path: string, flags: number, mode: number, resolve: number): number;
   close(fd: number): number;
   dup(fd: number): number;
@@ -46,7 +46,7 @@ export interface NativeBinding {
   pwrite(fd: number, from: Uint8Array, offset: number, length: number, position: number): number;
   ftruncate(fd: number, size: number): number;
   fallocate(fd: number, mode: number, position: number, length: number): number;
-  /** SEEK_DATA 3, SEEK_HOLE 4; a result above 2^53 does not occur. */
+  /** SEEK_SET 0, SEEK_CUR 1, SEEK_END 2, SEEK_DATA 3, SEEK_HOLE 4; a result above 2^53 does not occur. Moves the file offset, which no other call here uses but getdents. */
   lseek(fd: number, position: number, whence: number): number;
   /** ioctl FICLONE. */
   clone(to: number, from: number): number;
@@ -59,22 +59,26 @@ export interface NativeBinding {
   fcntlGetFlags(fd: number): number;
 
   // ── work that would block: two threads of our own, never libuv's pool ──
-  /** `handler(id, result)` is called on this thread when a job ends. One handler per environment; null unreferences the loop. */
+  /** `handler(id, result)` is called on this thread when a job ends. One handler per environment. Jobs keep the loop alive while there is a handler. */
   setJobHandler(handler: ((id: number, result: number) => void) | null): number;
-  /** kind 0 fsync(a), 1 fdatasync(a), 2 syncfs(a), 3 copy data: all of `c` bytes from descriptor a to b, holes kept. Returns the job's id (> 0). */
+  /** kind 0 fsync(a), 1 fdatasync(a), 2 syncfs(a), 3 copy data: the first `c` bytes from descriptor a to b, which holds
+   * no data yet, holes kept; b is `c` bytes long afterwards. Result 0 or a negative errno; -ECANCELED when the environment ends. Returns the job's id (> 0). */
   startJob(kind: number, a: number, b: number, c: number): number;
 
   // ── mounts and FUSE ──
   mount(source: string, target: string, type: string, flags: number, data: string): number;
   umount(target: string, flags: number): number;
-  /** open_tree(2), the clone made with OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC when `clone`. */
+  /** open_tree(2), OPEN_TREE_CLOEXEC added; `flags` OPEN_TREE_CLONE 1, AT_RECURSIVE 0x8000. */
   openTree(dirfd: number, path: string, flags: number): number;
   /** mount_setattr(2) on an open_tree descriptor: MOUNT_ATTR_* to set and clear. */
   mountSetattr(fd: number, set: number, clear: number): number;
   /** fsopen, fsconfig for each "key" or "key=value" line of `options` (newline-separated), fsmount with MOUNT_ATTR_*: a detached mount's descriptor. */
   fsmount(type: string, options: string, attributes: number): number;
   moveMount(fromFd: number, toDirfd: number, toPath: string): number;
-  /** Runs fusermount3 (else fusermount) with `options`, receives the /dev/fuse descriptor over _FUSE_COMMFD. What it wrote to stderr goes to ours. */
+  /**
+   * Runs `program` ("" for fusermount3, else fusermount, as found in PATH) with `options` after -o, and waits for it. Returns the /dev/fuse
+   * descriptor it sent over _FUSE_COMMFD, close-on-exec and non-blocking. -ENOENT without such a program, -EPERM when it failed: it has said why on our stderr.
+   */
   fusermount(program: string, mountpoint: string, options: string): number;
   /** One whole request into `into`, retrying EINTR; -EAGAIN when none waits (the descriptor is non-blocking), -ENODEV when unmounted. */
   fuseRead(fd: number, into: Uint8Array): number;
@@ -82,13 +86,17 @@ export interface NativeBinding {
   fuseWrite(fd: number, from: Uint8Array, length: number): number;
   /**
    * Reply with file data that JavaScript need not see: fills the 16-byte out header (its length and error fields) in head[0,16), preads
-   * `length` bytes at `position` of `file` into the addon's own buffer and writes both as one message. Short at end of file. A read error is sent as the error.
+   * `length` bytes (at most 1 MiB + 64 KiB, else -EINVAL) at `position` of `file` into the addon's own buffer and writes both as one message.
+   * Short at end of file. A read error is sent as the error. Returns what the write returned.
    */
   fuseReplyData(fd: number, head: Uint8Array, file: number, position: number, length: number): number;
   /** ioctl FUSE_DEV_IOC_BACKING_OPEN / _CLOSE. */
   backingOpen(fd: number, file: number): number;
   backingClose(fd: number, id: number): number;
-  /** Calls `handler` on this thread's event loop whenever `fd` is readable (or in error). Returns a watch id; keeps the loop alive. */
+  /**
+   * Calls `handler` on this thread's event loop while `fd` is readable; once, for the last time, when it is in error. Promise callbacks run after
+   * it; what it throws is an uncaught exception. Returns a watch id; keeps the loop alive until unwatch. Makes `fd` non-blocking. One watch per descriptor.
+   */
   watch(fd: number, handler: () => void): number;
   unwatch(id: number): number;
   /** poll(2) for readability of one descriptor: 1, 0 on timeout. */
@@ -120,9 +128,9 @@ export interface NativeBinding {
 }
 
 /**
- * Slots of statx's `out` (Float64Array of at least 21): 0 ino, 1 mode, 2 nlink, 3 uid, 4 gid, 5 rdev (32 bits, new_encode_dev), 6 size, 7 blocks (512),
+ * Slots of statx's `out` (Float64Array of at least 21): 0 ino (its low 53 bits), 1 mode, 2 nlink, 3 uid, 4 gid, 5 rdev (32 bits, new_encode_dev), 6 size, 7 blocks (512),
  * 8 atime sec, 9 nsec, 10 mtime sec, 11 nsec, 12 ctime sec, 13 nsec, 14 btime sec, 15 btime nsec (-1 when unknown),
  * 16 dev (major * 2^20 + minor), 17 mount id, 18 attributes (STATX_ATTR_* bits, low 32), 19 block size,
- * 20: ino high 32 bits, and then out[0] is exact only when that is below 2^21.
+ * 20: ino high 32 bits; out[0] is the whole number when that is below 2^21.
  */
 export type StatxSlots = Float64Array;

@@ -1,0 +1,62 @@
+/**
+ * Calls that may take long, as promises, on the addon's two threads. Descriptors must stay open until the promise settles.
+ * A thread of JavaScript has one set of jobs; when it ends, jobs that have not begun are dropped and a copy stops midway.
+ */
+import { FsError, check, errnoName } from "../base/errors.js";
+import { native } from "./binding.js";
+import type { NativeBinding } from "./binding.js";
+
+const FSYNC = 0;
+const FDATASYNC = 1;
+const SYNCFS = 2;
+const COPY = 3;
+
+interface Waiting {
+  readonly syscall: string;
+  readonly resolve: () => void;
+  readonly reject: (error: FsError) => void;
+}
+
+/** The jobs of one thread. Made by tests around a fake binding; everybody else uses the functions below. */
+export class Jobs {
+  readonly #binding: Pick<NativeBinding, "setJobHandler" | "startJob">;
+  readonly #waiting = new Map<number, Waiting>();
+  #listening = false;
+
+  constructor(binding: Pick<NativeBinding, "setJobHandler" | "startJob">) {
+    this.#binding = binding;
+  }
+
+  run(syscall: string, kind: number, a: number, b: number, c: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (!this.#listening) {
+        check(this.#binding.setJobHandler((id, result) => this.#settle(id, result)), syscall);
+        this.#listening = true;
+      }
+      const id = check(this.#binding.startJob(kind, a, b, c), syscall);
+      this.#waiting.set(id, { syscall, resolve, reject });
+    });
+  }
+
+  #settle(id: number, result: number): void {
+    const job = this.#waiting.get(id);
+    if (job === undefined) return;
+    this.#waiting.delete(id);
+    if (result < 0) job.reject(new FsError(errnoName(result), job.syscall));
+    else job.resolve();
+  }
+}
+
+const jobs = new Jobs(native);
+
+/** fsync(2). Rejects EIO, ENOSPC, EDQUOT, EINVAL. */
+export const fsyncJob = (fd: number): Promise<void> => jobs.run("fsync", FSYNC, fd, -1, 0);
+/** fdatasync(2). */
+export const fdatasyncJob = (fd: number): Promise<void> => jobs.run("fdatasync", FDATASYNC, fd, -1, 0);
+/** syncfs(2) of the filesystem that `fd` is on. */
+export const syncfsJob = (fd: number): Promise<void> => jobs.run("syncfs", SYNCFS, fd, -1, 0);
+/**
+ * Copies the first `length` bytes from one descriptor to another, which holds no data yet: by reflink when that is the whole file, else
+ * in the kernel, holes kept. `to` ends up `length` bytes long, also when the source is shorter. Not synced. File offsets of both move.
+ */
+export const copyJob = (from: number, to: number, length: number): Promise<void> => jobs.run("copy_file_range", COPY, from, to, length);

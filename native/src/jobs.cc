@@ -1,0 +1,217 @@
+// Work that would block: two threads per environment, started by the first job. Never libuv's pool, which the mount's own users may fill.
+// startJob and the handler run on the environment's thread; run() on a job thread, which touches nothing of JavaScript.
+// Descriptors belong to the caller and stay open until the job's result has come back.
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <new>
+
+#include "env.h"
+
+constexpr size_t kChunk = 16 << 20;    // between two looks at the stop flag
+constexpr size_t kBounce = 1 << 20;    // where the kernel cannot copy by itself
+
+static bool stopping(Jobs* jobs) { return __atomic_load_n(&jobs->stop, __ATOMIC_RELAXED); }
+
+static int64_t copy_through_memory(Jobs* jobs, int from, int to, int64_t position, int64_t end) {
+  char* buffer = static_cast<char*>(malloc(kBounce));
+  if (!buffer) return -ENOMEM;
+  int64_t result = 0;
+  while (position < end && result >= 0) {
+    if (stopping(jobs)) {
+      result = -ECANCELED;
+      break;
+    }
+    size_t want = end - position < static_cast<int64_t>(kBounce) ? end - position : kBounce;
+    result = outcome(pread(from, buffer, want, position));
+    if (result == -EINTR) result = 1;
+    else if (result == 0) break;
+    else if (result > 0) {
+      int64_t got = result, written = 0;
+      while (written < got && result >= 0) {
+        result = outcome(pwrite(to, buffer + written, got - written, position + written));
+        if (result == -EINTR) result = 0;
+        if (result > 0) written += result;
+      }
+      position += written;
+    }
+  }
+  free(buffer);
+  return result < 0 ? result : 0;
+}
+
+static int64_t copy_extent(Jobs* jobs, int from, int to, int64_t position, int64_t end) {
+  while (position < end) {
+    if (stopping(jobs)) return -ECANCELED;
+    loff_t in = position, out = position;
+    size_t want = end - position < static_cast<int64_t>(kChunk) ? end - position : kChunk;
+    int64_t done = outcome(copy_file_range(from, &in, to, &out, want, 0));
+    if (done == -EINTR) continue;
+    // 0 before the end: the file shrank, or a filesystem that answers copies it cannot make with "nothing left". Reading tells.
+    if (done == 0 || done == -EXDEV || done == -EINVAL || done == -EOPNOTSUPP || done == -ENOSYS) {
+      return copy_through_memory(jobs, from, to, position, end);
+    }
+    if (done < 0) return done;
+    position += done;
+  }
+  return 0;
+}
+
+// All of the first `length` bytes; `to` holds no data yet, so what is skipped stays a hole.
+static int64_t copy_data(Jobs* jobs, int from, int to, int64_t length) {
+  struct stat st;
+  if (fstat(from, &st) < 0) return -errno;
+  if (st.st_size == length && ioctl(to, FICLONE, from) == 0) return outcome(ftruncate(to, length));
+  int64_t position = 0;
+  while (position < length) {
+    int64_t data = outcome(lseek(from, position, SEEK_DATA));
+    if (data == -ENXIO) break;
+    if (data < 0) data = position;  // no such question here: all is data
+    if (data >= length) break;
+    int64_t end = outcome(lseek(from, data, SEEK_HOLE));
+    if (end <= data || end > length) end = length;
+    int64_t result = copy_extent(jobs, from, to, data, end);
+    if (result < 0) return result;
+    position = end;
+  }
+  return outcome(ftruncate(to, length));
+}
+
+static int64_t run(Jobs* jobs, const Job* job) {
+  switch (job->kind) {
+    case 0: return outcome(fsync(job->a));
+    case 1: return outcome(fdatasync(job->a));
+    case 2: return outcome(syncfs(job->a));
+    case 3: return copy_data(jobs, job->a, job->b, job->c);
+    default: return -EINVAL;
+  }
+}
+
+static void* work(void* data) {
+  Jobs* jobs = static_cast<Jobs*>(data);
+  pthread_mutex_lock(&jobs->mutex);
+  for (;;) {
+    while (!jobs->stop && !jobs->waiting.first) pthread_cond_wait(&jobs->wake, &jobs->mutex);
+    if (jobs->stop) break;
+    Job* job = jobs->waiting.take();
+    pthread_mutex_unlock(&jobs->mutex);
+    job->result = run(jobs, job);
+    pthread_mutex_lock(&jobs->mutex);
+    jobs->done.push(job);
+    // Under the mutex: the handle is closed only after this thread has been joined.
+    uv_async_send(&jobs->async);
+  }
+  pthread_mutex_unlock(&jobs->mutex);
+  return nullptr;
+}
+
+// The loop stays alive while somebody waits for a result.
+static void hold_loop(Jobs* jobs) {
+  uv_handle_t* handle = reinterpret_cast<uv_handle_t*>(&jobs->async);
+  if (jobs->pending > 0 && jobs->handler) uv_ref(handle);
+  else uv_unref(handle);
+}
+
+static void deliver(uv_async_t* async) {
+  Env* self = static_cast<Env*>(async->data);
+  Jobs* jobs = &self->jobs;
+  for (;;) {
+    pthread_mutex_lock(&jobs->mutex);
+    Job* job = jobs->done.take();
+    pthread_mutex_unlock(&jobs->mutex);
+    if (!job) return;
+    int32_t values[2] = {job->id, static_cast<int32_t>(job->result)};
+    delete job;
+    jobs->pending--;
+    hold_loop(jobs);
+    if (jobs->handler) call_handler(self, jobs->handler, 2, values);
+  }
+}
+
+static int listen(Env* self) {
+  Jobs* jobs = &self->jobs;
+  if (jobs->listening) return 0;
+  int result = uv_async_init(self->loop, &jobs->async, deliver);
+  if (result < 0) return result;
+  jobs->async.data = self;
+  jobs->listening = true;
+  self->open_handles++;
+  hold_loop(jobs);
+  return 0;
+}
+
+static int start_threads(Jobs* jobs) {
+  if (jobs->started > 0) return 0;
+  // Signals are for Node's threads.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  int error = 0;
+  while (jobs->started < kJobThreads && !error) {
+    error = pthread_create(&jobs->threads[jobs->started], nullptr, work, jobs);
+    if (!error) jobs->started++;
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return jobs->started > 0 ? 0 : -error;
+}
+
+static int64_t call_set_handler(const Args& args) {
+  Env* self = env_of(args);
+  Jobs* jobs = &self->jobs;
+  int result = listen(self);
+  if (result < 0) return result;
+  if (jobs->handler) napi_delete_reference(args.env, jobs->handler);
+  jobs->handler = nullptr;
+  napi_valuetype type;
+  napi_typeof(args.env, args.value[0], &type);
+  if (type == napi_function) napi_create_reference(args.env, args.value[0], 1, &jobs->handler);
+  hold_loop(jobs);
+  return 0;
+}
+
+static int64_t call_start_job(const Args& args) {
+  Env* self = env_of(args);
+  Jobs* jobs = &self->jobs;
+  int result = listen(self);
+  if (result == 0) result = start_threads(jobs);
+  if (result < 0) return result;
+  Job* job = new (std::nothrow) Job;
+  if (!job) return -ENOMEM;
+  jobs->last_id = jobs->last_id == INT32_MAX ? 1 : jobs->last_id + 1;
+  int32_t id = jobs->last_id;
+  *job = {id, args.i32(0), args.i32(1), args.i32(2), args.i64(3), 0, nullptr};
+  jobs->pending++;
+  hold_loop(jobs);
+  pthread_mutex_lock(&jobs->mutex);
+  jobs->waiting.push(job);
+  pthread_cond_signal(&jobs->wake);
+  pthread_mutex_unlock(&jobs->mutex);
+  return id;
+}
+
+static void on_closed(uv_handle_t* handle) { handle_closed(static_cast<Env*>(handle->data)); }
+
+void close_jobs(Env* self) {
+  Jobs* jobs = &self->jobs;
+  pthread_mutex_lock(&jobs->mutex);
+  __atomic_store_n(&jobs->stop, true, __ATOMIC_RELAXED);
+  pthread_cond_broadcast(&jobs->wake);
+  pthread_mutex_unlock(&jobs->mutex);
+  for (int i = 0; i < jobs->started; i++) pthread_join(jobs->threads[i], nullptr);
+  while (Job* job = jobs->waiting.take()) delete job;
+  while (Job* job = jobs->done.take()) delete job;
+  if (jobs->handler) napi_delete_reference(self->env, jobs->handler);
+  jobs->handler = nullptr;
+  if (jobs->listening) uv_close(reinterpret_cast<uv_handle_t*>(&jobs->async), on_closed);
+}
+
+const Method kJobMethods[] = {
+    {"setJobHandler", call_set_handler},
+    {"startJob", call_start_job},
+    {nullptr, nullptr},
+};
