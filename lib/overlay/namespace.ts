@@ -72,6 +72,7 @@ function remove(tree: Tree, parent: Node, name: Name, node: Node): void {
   const upper = writableUpper(tree, "unlink");
   const { covered } = tree.table(parent);
   const dir = copyUpDirectory(tree, parent);
+  keepOtherLinks(tree, node);
   if (node.upper !== undefined) {
     upper.remove(dir, name, covered.has(name));
   } else {
@@ -81,6 +82,23 @@ function remove(tree: Tree, parent: Node, name: Name, node: Node): void {
   }
   tree.leave(parent, name, node, covered.has(name));
   tree.dropUnused(node);
+}
+
+/**
+ * The links that stay should count one less, for every reader of the upper: so the group goes up first, as metadata alone, as
+ * overlayfs does with its index. Where there is no room for that the count is kept for this mount only: a removal must work.
+ */
+function keepOtherLinks(tree: Tree, node: Node): void {
+  const part = node.lowers[0];
+  const upper = tree.stack.upper!;
+  if (node.upper !== undefined || part === undefined || node.isDirectory || !upper.can.metacopy) return;
+  if (tree.stack.layer(part.layer).attr(part.node).nlink - tree.hiddenLinksOf(node) <= 1) return;
+  try {
+    // Metadata alone never waits; an empty file, which has no data to leave behind, does not either.
+    void copyUp(tree, node);
+  } catch (error) {
+    if (!(error instanceof FsError)) throw error;
+  }
 }
 
 export function rename(tree: Tree, from: Node, oldName: Name, to: Node, newName: Name, mode: RenameMode): void | Promise<void> {
@@ -100,6 +118,8 @@ export function rename(tree: Tree, from: Node, oldName: Name, to: Node, newName:
   const fromDir = copyUpDirectory(tree, from);
   const toDir = copyUpDirectory(tree, to);
   const sourceTable = tree.table(from);
+
+  if (!exchange && target !== undefined) keepOtherLinks(tree, target);
 
   // From here on the lower layers' view of a name is final: hidden by the upper, or not there.
   const oldCovered = sourceTable.covered.has(oldName);
