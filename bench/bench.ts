@@ -1,0 +1,108 @@
+/** The harness's entry: reads options, measures, writes results and reports. `npm run bench -- --help`. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { RequestCounter } from "./counting/requests.js";
+import { Fixtures } from "./fixtures/fixtures.js";
+import { FULL, QUICK } from "./fixtures/sizes.js";
+import { cannotDrop } from "./measure/caches.js";
+import { readEnvironment } from "./measure/environment.js";
+import { chosen, HELP, OptionError, readOptions, type Options } from "./options.js";
+import { htmlReport } from "./report/html.js";
+import { markdownReport } from "./report/markdown.js";
+import { readResults, writeResults, type Results } from "./report/results.js";
+import { Runner, UNPRIVILEGED_ID } from "./runner.js";
+import { SCENARIOS } from "./scenarios/scenarios.js";
+import { Session } from "./session.js";
+import { allSubjects } from "./subjects/subjects.js";
+import { compileWorkload } from "./workload/workload.js";
+
+/** Compiled to dist/bench/, so the checkout is two levels up. */
+const RESULTS = fileURLToPath(new URL("../../bench/results/", import.meta.url));
+
+function list(options: Options): void {
+  for (const { name, group, unit, about } of SCENARIOS) console.log(`${name.padEnd(24)} ${unit.padEnd(5)} ${group}: ${about}`);
+  console.log("");
+  for (const { name, about } of allSubjects(options.peers)) console.log(`${name.padEnd(24)} ${about}`);
+}
+
+function writeReports(file: string, results: Results): void {
+  const base = file.replace(/\.json$/, "");
+  writeFileSync(`${base}.md`, markdownReport(results));
+  writeFileSync(`${base}.html`, htmlReport(results));
+}
+
+async function measure(options: Options): Promise<number> {
+  const subjects = chosen(allSubjects(options.peers), options.subjects, "subject");
+  const scenarios = chosen(SCENARIOS, options.scenarios, "scenario");
+  mkdirSync(options.work, { recursive: true });
+  const startedAt = new Date().toISOString();
+  const file = options.json ?? `${RESULTS}${startedAt.slice(0, 19).replaceAll(":", "")}${options.quick ? "-quick" : ""}.json`;
+  const environment = readEnvironment(options.work, options.unprivileged);
+  if ((environment.load[0] ?? 0) > environment.cpus / 4) process.stderr.write(`the machine is busy (load ${environment.load[0]?.toFixed(2)}): numbers will say little\n`);
+  const workload = compileWorkload(options.work);
+  const sizes = options.quick ? QUICK : FULL;
+  const owner = options.unprivileged && process.getuid?.() === 0 ? UNPRIVILEGED_ID : undefined;
+  const fixtures = new Fixtures(options.work, sizes, workload, owner);
+  const opened = options.quick ? "a quick session counts nothing" : RequestCounter.open();
+  const counter = typeof opened === "string" ? undefined : opened;
+  if (typeof opened === "string" && !options.quick) process.stderr.write(`requests are not counted: ${opened}\n`);
+  const notCold = options.quick ? "a quick session drops no caches" : cannotDrop();
+  const runner = new Runner({ workDirectory: options.work, unprivileged: options.unprivileged, counter, timeoutMs: options.timeoutMs, dropCaches: notCold === undefined });
+  const session = new Session({ options, sizes, fixtures, workload, runner, counter, subjects, scenarios });
+
+  const save = (complete: boolean): Results => {
+    const results: Results = {
+      format: 1,
+      command: ["npm run bench --", ...process.argv.slice(2)].join(" "),
+      startedAt,
+      finishedAt: new Date().toISOString(),
+      complete,
+      seed: options.seed,
+      runs: options.runs,
+      sizes: sizes.name,
+      ...(notCold === undefined ? {} : { notCold }),
+      environment,
+      subjects: session.subjects,
+      scenarios: session.scenarios,
+      results: session.results,
+    };
+    writeResults(file, results);
+    return results;
+  };
+
+  const interrupted = (signal: NodeJS.Signals) => {
+    void runner.stop().finally(() => {
+      counter?.close();
+      process.stderr.write(`\nended by ${signal}; what was measured is in ${relative(".", file)}\n`);
+      process.exit(signal === "SIGINT" ? 130 : 143);
+    });
+  };
+  process.on("SIGINT", interrupted);
+  process.on("SIGTERM", interrupted);
+
+  process.stderr.write(`seed ${options.seed}, ${options.runs} runs, ${sizes.name} sizes, work in ${options.work}\n`);
+  try {
+    await session.run(() => save(false));
+  } finally {
+    counter?.close();
+  }
+  const results = save(true);
+  writeReports(file, results);
+  process.stderr.write(`results in ${relative(".", file)}, with .md and .html beside it\n`);
+  const failures = results.results.filter(({ failures: each }) => each.length > 0);
+  for (const { scenario, subject, lowers, failures: each } of failures) process.stderr.write(`failed: ${scenario} on ${subject} over ${lowers}: ${each[0]}\n`);
+  return failures.length > 0 ? 1 : 0;
+}
+
+try {
+  const options = readOptions(process.argv.slice(2));
+  if (options.help) console.log(HELP);
+  else if (options.list) list(options);
+  else if (options.report !== undefined) writeReports(options.report, readResults(options.report));
+  else process.exitCode = await measure(options);
+} catch (error) {
+  if (!(error instanceof OptionError)) throw error;
+  process.stderr.write(`bench: ${error.message}\n`);
+  process.exitCode = 2;
+}

@@ -1,0 +1,82 @@
+/**
+ * Results turned into what the reports show. Ratios are always of times: 1 is the baseline's time, below 1 is faster, whatever
+ * the scenario's unit; a throughput is turned over for that.
+ */
+import { higherIsBetter } from "../scenarios/scenario.js";
+import type { Result, Results, ScenarioRecord } from "./results.js";
+
+export const BASELINES = ["kernel-overlayfs", "fuse-overlayfs"] as const;
+
+/** One scenario over one number of lowers, with what each subject did. */
+export interface Row {
+  readonly scenario: ScenarioRecord;
+  readonly lowers: number;
+  readonly of: ReadonlyMap<string, Result>;
+}
+
+export interface Ratio {
+  readonly median: number;
+  /** Of the middle half of the subject's samples, against the baseline's median. */
+  readonly low: number;
+  readonly high: number;
+}
+
+export function rowsOf(results: Results): Row[] {
+  const rows: Row[] = [];
+  for (const scenario of results.scenarios) {
+    const own = results.results.filter((each) => each.scenario === scenario.name);
+    for (const lowers of [...new Set(own.map((each) => each.lowers))].sort((a, b) => a - b)) {
+      rows.push({ scenario, lowers, of: new Map(own.filter((each) => each.lowers === lowers).map((each) => [each.subject, each])) });
+    }
+  }
+  return rows;
+}
+
+/** Subjects that have numbers, in the order of the report. */
+export const measuredSubjects = (results: Results): string[] =>
+  results.subjects.map(({ name }) => name).filter((name) => results.results.some((each) => each.subject === name && each.summary !== undefined));
+
+/** Undefined where one of them has no number, or the baseline's is nothing. */
+export function ratio(row: Row, subject: string, baseline: string): Ratio | undefined {
+  const own = row.of.get(subject)?.summary;
+  const base = row.of.get(baseline)?.summary?.median;
+  if (own === undefined || base === undefined || base <= 0 || own.median <= 0) return undefined;
+  if (higherIsBetter(row.scenario.unit)) return { median: base / own.median, low: base / own.q3, high: base / own.q1 };
+  return { median: own.median / base, low: own.q1 / base, high: own.q3 / base };
+}
+
+export interface GoalLine {
+  readonly scenario: string;
+  readonly lowers: number;
+  readonly subject: string;
+  readonly wanted: number;
+  readonly found: number;
+}
+
+/** Speeds to reach against kernel overlayfs: over ten lowers, or over what there is where ten were not measured. */
+export function goalLines(results: Results): GoalLine[] {
+  const rows = rowsOf(results);
+  const out: GoalLine[] = [];
+  for (const scenario of results.scenarios) {
+    const own = rows.filter((each) => each.scenario === scenario);
+    const row = own.find(({ lowers }) => lowers === 10) ?? own[0];
+    if (row === undefined) continue;
+    for (const goal of scenario.goals) {
+      const found = ratio(row, goal.subject, "kernel-overlayfs");
+      if (found !== undefined) out.push({ scenario: scenario.name, lowers: row.lowers, subject: goal.subject, wanted: goal.ratio, found: found.median });
+    }
+  }
+  return out;
+}
+
+/** Three significant digits, without an exponent. */
+export function number(value: number): string {
+  if (value === 0) return "0";
+  const digits = Math.max(0, 2 - Math.floor(Math.log10(Math.abs(value))));
+  return digits === 0 ? String(Math.round(value)) : value.toFixed(Math.min(digits, 4));
+}
+
+/** Two digits are what a ratio can bear. */
+export const times = (value: number): string => (value >= 9.95 ? value.toFixed(0) : value.toFixed(value >= 0.095 ? 2 : 3));
+
+export const rowName = (row: Row): string => `${row.scenario.name}, ${row.lowers} ${row.lowers === 1 ? "lower" : "lowers"}`;

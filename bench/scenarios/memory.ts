@@ -1,0 +1,62 @@
+/** What a mount costs in memory: its daemon, and second copies of what files hold. */
+import { closeSync, openSync, readSync } from "node:fs";
+import { join } from "node:path";
+import { expect, type Scenario } from "./scenario.js";
+
+export const memoryIdle: Scenario = {
+  name: "memory-per-mount",
+  group: "Memory",
+  about: "memory of the daemons per mount, ten mounts of the same lowers, unused",
+  unit: "MiB",
+  fixture: "tree",
+  layered: true,
+  daemonsOnly: true,
+  run(cell) {
+    for (let i = 1; i < cell.sizes.mounts; i++) cell.mountAnother();
+    return { value: cell.daemonKiB() / 1024 / cell.sizes.mounts, operations: cell.sizes.mounts };
+  },
+  check(_, { value }) {
+    expect("a daemon takes memory", value > 0, true);
+  },
+};
+
+export const memoryUsed: Scenario = {
+  name: "memory-after-walk",
+  group: "Memory",
+  about: "memory of the daemon after a walk of 30,000 entries and 10,000 files read",
+  unit: "MiB",
+  fixture: "tree",
+  layered: true,
+  daemonsOnly: true,
+  run(cell) {
+    cell.work("walk", cell.root);
+    const work = cell.work("read-all", join(cell.root, "small"));
+    return { value: cell.daemonKiB() / 1024, operations: 1, work };
+  },
+  check(cell, { work }) {
+    expect("files", work?.ops, cell.sizes.smallFiles);
+  },
+};
+
+export const pageCache: Scenario = {
+  name: "page-cache-two-mounts",
+  group: "Memory",
+  about: "page cache taken by one large lower file read through two mounts, in sizes of the file; wants a quiet machine",
+  unit: "×",
+  fixture: "large",
+  layered: false,
+  cold: true,
+  run(cell) {
+    const second = cell.mountAnother();
+    const before = cell.pageCacheBytes();
+    for (const root of [cell.root, second]) cell.work("read", join(root, "large"), String(1 << 17));
+    return { value: (cell.pageCacheBytes() - before) / (cell.sizes.largeMiB * 2 ** 20), operations: 1, output: second };
+  },
+  check(cell, { output }) {
+    const byte = Buffer.alloc(4);
+    const fd = openSync(join(output ?? "", "large"), "r");
+    readSync(fd, byte, 0, 4, 2 ** 20);
+    closeSync(fd);
+    expect("stamp through the second mount", byte.readUInt32LE(0), cell.sizes.largeMiB > 1 ? 1 : 0);
+  },
+};

@@ -1,0 +1,73 @@
+/**
+ * A subject: something that shows a stack of lower directories with a writable upper as one tree. All subjects get the same
+ * directories. Everything here runs in the cell's own process, and every process it starts carries the cell's mark.
+ */
+import { spawnSync } from "node:child_process";
+import { closeSync, mkdirSync, openSync, readFileSync, symlinkSync } from "node:fs";
+import { join } from "node:path";
+import { mountsBeneath } from "../measure/mounts.js";
+
+/** One mount's directories, made by makePlace. */
+export interface Place {
+  /** Holds all below; on the filesystem of the work directory. */
+  readonly directory: string;
+  /** Absolute, topmost first. */
+  readonly lowers: readonly string[];
+  /** The merged tree as one directory, for the subject that merges nothing. */
+  readonly flat: string;
+  /** Where the tree appears: the mountpoint, or for `plain` the directory itself. */
+  readonly root: string;
+  readonly upper: string;
+  readonly work: string;
+  /** Symlinks 0, 1, … to the lowers: short names, since mount(2) takes one page of options. */
+  readonly links: string;
+  /** Whether the scenario changes what came from the lowers. */
+  readonly changesLowers: boolean;
+}
+
+export interface Subject {
+  readonly name: string;
+  readonly about: string;
+  /** `fuse`: has a daemon, and requests to count. */
+  readonly kind: "directory" | "kernel" | "fuse";
+  /** As the program itself says it. */
+  version(): string;
+  /** Returns when the tree is there. Throws with the program's own words. */
+  mount(place: Place): void;
+  /** The arguments of a process that runs `command` with the tree as its root; mounts by itself. Absent: mount, then chroot. */
+  start?(place: Place, command: readonly string[]): readonly string[];
+}
+
+/** Makes the directories of one mount below `directory`. */
+export function makePlace(directory: string, lowers: readonly string[], flat: string, plain: boolean, changesLowers: boolean): Place {
+  const at = (name: string) => {
+    mkdirSync(join(directory, name), { recursive: true });
+    return join(directory, name);
+  };
+  const links = at("l");
+  lowers.forEach((lower, i) => symlinkSync(lower, join(links, String(i))));
+  const root = !plain ? at("root") : changesLowers ? join(directory, "copy") : flat;
+  return { directory, lowers, flat, root, upper: at("upper"), work: at("work"), links, changesLowers };
+}
+
+/** `0:1:2`: the lowers by their links, for a program whose working directory is `links`. */
+export const linkedLowers = (place: Place): string => place.lowers.map((_, i) => String(i)).join(":");
+
+/** Runs a mount program and waits until it has gone to the background. Standard error goes to a file: a daemon may keep it open. */
+export function runMountProgram(place: Place, argv: readonly string[]): void {
+  const [program = "", ...args] = argv;
+  const log = join(place.directory, "mount.stderr");
+  const fd = openSync(log, "w");
+  const done = spawnSync(program, args, { cwd: place.links, stdio: ["ignore", "ignore", fd], timeout: 60_000, killSignal: "SIGKILL" });
+  closeSync(fd);
+  if (done.status !== 0) throw new Error(`${program}: ${readFileSync(log, "utf8").trim() || done.error?.message || `status ${done.status}`}`);
+  if (mountsBeneath(place.root).length === 0) throw new Error(`${program} ended well but nothing is mounted`);
+}
+
+/** What `program --version` says on its first line. */
+export function firstVersionLine(argv: readonly string[]): string {
+  const [program = "", ...args] = argv;
+  const done = spawnSync(program, args, { encoding: "utf8", timeout: 20_000 });
+  if (done.error !== undefined) throw new Error(`${program} is not installed`);
+  return `${done.stdout}${done.stderr}`.trim().split("\n")[0] ?? "";
+}
