@@ -1,0 +1,79 @@
+/**
+ * The channel on a /dev/fuse descriptor. The descriptor is non-blocking; the event loop says when it is readable, and each turn
+ * reads until nothing waits, so that most replies are written before the next read.
+ * Always true: at most one request is in the buffer, and nothing is read after the end.
+ */
+import { errnoName, errnoOf, FsError } from "../base/errors.js";
+import { native } from "../sys/binding.js";
+import type { NativeBinding } from "../../types/native.js";
+import type { Channel, ChannelListener } from "./channel.js";
+import { MESSAGE_SIZE } from "./wire/abi.js";
+
+/** Requests served before timers and promises get their turn; the descriptor stays readable, so the loop comes back. */
+const TURN = 64;
+
+const EAGAIN = -errnoOf("EAGAIN");
+const EINTR = -errnoOf("EINTR");
+const ENOENT = -errnoOf("ENOENT");
+const ENODEV = -errnoOf("ENODEV");
+const ENOTCONN = -errnoOf("ENOTCONN");
+
+export class DeviceChannel implements Channel {
+  readonly #fd: number;
+  readonly #native: NativeBinding;
+  readonly #buffer = Buffer.alloc(MESSAGE_SIZE);
+  #listener: ChannelListener | undefined;
+  #watch = 0;
+  #stopped = false;
+
+  /** Owns `fd`, an open and mounted /dev/fuse with O_NONBLOCK, and closes it in stop(). */
+  constructor(fd: number, binding: NativeBinding = native) {
+    this.#fd = fd;
+    this.#native = binding;
+  }
+
+  start(listener: ChannelListener): void {
+    this.#listener = listener;
+    const watch = this.#native.watch(this.#fd, () => this.#turn(listener));
+    if (watch < 0) throw new FsError(errnoName(watch), "watch", "of /dev/fuse");
+    this.#watch = watch;
+  }
+
+  send(from: Uint8Array, length: number): number {
+    return this.#native.fuseWrite(this.#fd, from, length);
+  }
+
+  sendFile(head: Uint8Array, fd: number, position: number, length: number): number {
+    return this.#native.fuseReplyData(this.#fd, head, fd, position, length);
+  }
+
+  backingOpen(fd: number): number {
+    return this.#native.backingOpen(this.#fd, fd);
+  }
+
+  backingClose(id: number): void {
+    this.#native.backingClose(this.#fd, id);
+  }
+
+  stop(): void {
+    if (this.#stopped) return;
+    this.#stopped = true;
+    if (this.#listener !== undefined) this.#native.unwatch(this.#watch);
+    this.#native.close(this.#fd);
+  }
+
+  #turn(listener: ChannelListener): void {
+    for (let served = 0; served < TURN && !this.#stopped; served++) {
+      const length = this.#native.fuseRead(this.#fd, this.#buffer);
+      if (length > 0) listener.request(this.#buffer, length);
+      else if (length === EAGAIN) return;
+      else if (length !== EINTR && length !== ENOENT) return this.#end(listener, length);
+    }
+  }
+
+  #end(listener: ChannelListener, errno: number): void {
+    this.stop();
+    const unmounted = errno === ENODEV || errno === ENOTCONN;
+    listener.ended(unmounted ? undefined : new FsError(errnoName(errno), "read", "of /dev/fuse"));
+  }
+}

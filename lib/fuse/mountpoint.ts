@@ -1,0 +1,246 @@
+/**
+ * Puts a FUSE mount in its place and takes it away: mount(2) where the process may, else the setuid helper fusermount3.
+ * Always true: after a mount nothing here looks at the mountpoint again; the thread that serves it would wait for itself.
+ */
+import { execFile } from "node:child_process";
+import { readFileSync, statSync } from "node:fs";
+import { release } from "node:os";
+import { errnoName, FsError } from "../base/errors.js";
+import { O_NONBLOCK, O_RDWR } from "../base/mode.js";
+import { pathBytes } from "../base/name.js";
+import { native } from "../sys/binding.js";
+import { AT_FDCWD } from "../sys/flags.js";
+import { Plan } from "../sys/plan.js";
+import { startPlan } from "../sys/process.js";
+
+export interface MountRequest {
+  /** An existing directory; "" with `detached`. */
+  readonly mountpoint: string;
+  /** Shown as the source in /proc/mounts; default the subtype. */
+  readonly source?: string;
+  /** The type is shown as fuse.<subtype>. Letters, digits, "-" and "_". */
+  readonly subtype: string;
+  /** Generic mount options by name: "ro", "nosuid", "nodev", "noexec", "noatime", "dirsync", …, and their opposites. */
+  readonly flags?: readonly string[];
+  /** Users other than the one who mounts may use the mount. */
+  readonly allowOther?: boolean;
+  /** The kernel checks permission bits; default true, because no tree does. */
+  readonly defaultPermissions?: boolean;
+  /** Largest READ in bytes; default what the session allows (1 MiB). */
+  readonly maxRead?: number;
+  /** Makes a mount that is nowhere yet; `mountFd` is to be attached by move_mount(2). Needs CAP_SYS_ADMIN. */
+  readonly detached?: boolean;
+}
+
+export interface Mounted {
+  /** The connection, O_NONBLOCK and close-on-exec, for a DeviceChannel. */
+  readonly fd: number;
+  /** The detached mount, the caller's to attach and close; -1 when it is in its place. */
+  readonly mountFd: number;
+  readonly via: "mount" | "fsmount" | "fusermount";
+}
+
+/** What an option sets: a bit for mount(2), a bit for fsmount(2), and whether it is the superblock's. */
+interface MountFlag {
+  readonly ms: number;
+  readonly attr: number;
+  readonly superblock?: boolean;
+}
+
+// linux/mount.h: MS_* and MOUNT_ATTR_*.
+const mountFlags = new Map<string, MountFlag>([
+  ["ro", { ms: 1, attr: 0x1, superblock: true }],
+  ["nosuid", { ms: 2, attr: 0x2 }],
+  ["nodev", { ms: 4, attr: 0x4 }],
+  ["noexec", { ms: 8, attr: 0x8 }],
+  ["sync", { ms: 16, attr: 0, superblock: true }],
+  ["dirsync", { ms: 128, attr: 0, superblock: true }],
+  ["nosymfollow", { ms: 256, attr: 0x200000 }],
+  ["noatime", { ms: 1024, attr: 0x10 }],
+  ["nodiratime", { ms: 2048, attr: 0x80 }],
+  ["strictatime", { ms: 1 << 24, attr: 0x20 }],
+  ["lazytime", { ms: 1 << 25, attr: 0, superblock: true }],
+]);
+/** The defaults, said aloud; each takes back the flag it names. */
+const opposites = new Map<string, string>([
+  ["rw", "ro"], ["suid", "nosuid"], ["dev", "nodev"], ["exec", "noexec"], ["async", "sync"], ["symfollow", "nosymfollow"], ["atime", "noatime"],
+  ["diratime", "nodiratime"], ["relatime", "strictatime"], ["nostrictatime", "strictatime"], ["nolazytime", "lazytime"],
+]);
+
+/** The names that MountRequest.flags takes. */
+export function isMountFlag(name: string): boolean {
+  return mountFlags.has(name) || opposites.has(name);
+}
+
+/** Mounts, or throws one Error (FsError where the kernel refused) that says what is missing. Blocks; nothing serves yet. */
+export function mountFuse(request: MountRequest): Mounted {
+  const flags = effectiveFlags(request.flags ?? []);
+  if (!/^[\w-]+$/.test(request.subtype)) throw new Error(`subtype ${JSON.stringify(request.subtype)} is not made of letters, digits, "-" and "_"`);
+  if (request.detached !== true) checkMountpoint(request.mountpoint);
+  if (native.hasSysAdmin() === 1) {
+    const fd = openDevice();
+    const result = request.detached === true ? mountDetached(fd, request, flags) : mountHere(fd, request, flags);
+    if (typeof result !== "number") return result;
+    native.close(fd);
+    // Root of a user namespace may lack the right to this mount namespace; the helper may have it.
+    if (result !== -1 || request.detached === true) {
+      throw new FsError(errnoName(result), "mount", `of fuse.${request.subtype} on ${request.detached === true ? "no directory" : request.mountpoint}`);
+    }
+  } else if (request.detached === true) {
+    throw new FsError("EPERM", "fsmount", "needs CAP_SYS_ADMIN, as in a user namespace of one's own");
+  }
+  return mountByHelper(request, flags);
+}
+
+export interface UnmountOptions {
+  /** Detach now, end when the last user has gone. */
+  readonly lazy?: boolean;
+  /** Abort the connection; whoever waits for an answer gets ENOTCONN. */
+  readonly force?: boolean;
+}
+
+/**
+ * Unmounts from a child process, so that the thread which serves the mount may ask for it: what the kernel still has to write is
+ * served meanwhile. Rejects with EBUSY, EINVAL (not a mountpoint), EPERM.
+ */
+export async function unmount(mountpoint: string, options: UnmountOptions = {}): Promise<void> {
+  if (native.hasSysAdmin() === 1) {
+    const child = startPlan(new Plan().umount(pathBytes(mountpoint), umountFlags(options)));
+    const [started] = await Promise.allSettled([child.started, child.exited]);
+    if (started.status === "fulfilled") return;
+    if (!(started.reason instanceof FsError) || started.reason.code !== "EPERM") throw started.reason;
+  }
+  await unmountByHelper(mountpoint, options.lazy === true);
+}
+
+/**
+ * Whether the kernel would take backing ids from this process: CAP_SYS_ADMIN in the initial user namespace, Linux 6.9. The last word is
+ * INIT's, where a kernel built without passthrough does not offer it.
+ */
+export function probePassthrough(): boolean {
+  const [major = 0, minor = 0] = release().split(".").map(Number);
+  if (major < 6 || (major === 6 && minor < 9)) return false;
+  if (native.hasSysAdmin() !== 1) return false;
+  const map = readFileSync("/proc/self/uid_map", "latin1").trim().split(/\s+/);
+  return map.length === 3 && map[0] === "0" && map[1] === "0" && map[2] === "4294967295";
+}
+
+function effectiveFlags(names: readonly string[]): ReadonlySet<string> {
+  const flags = new Set<string>();
+  for (const name of names) {
+    const opposite = opposites.get(name);
+    if (opposite !== undefined) flags.delete(opposite);
+    else if (mountFlags.has(name)) flags.add(name);
+    else throw new Error(`mount option ${JSON.stringify(name)} is not known`);
+  }
+  return flags;
+}
+
+function checkMountpoint(mountpoint: string): void {
+  let directory: boolean;
+  try {
+    directory = statSync(mountpoint).isDirectory();
+  } catch (error) {
+    const { code } = error as { code?: string };
+    if (code === "ENOTCONN") throw new FsError("ENOTCONN", "mount", `on ${mountpoint}: a dead FUSE mount is there; unmount it first`);
+    if (code === "ENOENT") throw new FsError("ENOENT", "mount", `on ${mountpoint}: there is no such directory`);
+    throw error;
+  }
+  if (!directory) throw new FsError("ENOTDIR", "mount", `on ${mountpoint}`);
+}
+
+function openDevice(): number {
+  const fd = native.open(AT_FDCWD, "/dev/fuse", O_RDWR | O_NONBLOCK, 0, 0);
+  if (fd >= 0) return fd;
+  const code = errnoName(fd);
+  const advice = code === "ENOENT" || code === "ENODEV" ? ": the kernel module fuse is not loaded" : "";
+  throw new FsError(code, "open", `/dev/fuse${advice}`);
+}
+
+/** "key" and "key=value" of the filesystem, for mount(2) and fsconfig(2). The root is always a directory. */
+function filesystemOptions(fd: number, request: MountRequest): string[] {
+  const options = [`fd=${fd}`, "rootmode=40000", `user_id=${process.getuid?.() ?? 0}`, `group_id=${process.getgid?.() ?? 0}`];
+  if (request.allowOther === true) options.push("allow_other");
+  if (request.defaultPermissions !== false) options.push("default_permissions");
+  if (request.maxRead !== undefined) options.push(`max_read=${request.maxRead}`);
+  return options;
+}
+
+/** The mount, or a negative errno. */
+function mountHere(fd: number, request: MountRequest, flags: ReadonlySet<string>): Mounted | number {
+  let bits = 0;
+  for (const name of flags) bits |= mountFlags.get(name)?.ms ?? 0;
+  const source = pathBytes(request.source ?? request.subtype);
+  const data = filesystemOptions(fd, request).join(",");
+  const result = native.mount(source, pathBytes(request.mountpoint), `fuse.${request.subtype}`, bits, data);
+  return result < 0 ? result : { fd, mountFd: -1, via: "mount" };
+}
+
+function mountDetached(fd: number, request: MountRequest, flags: ReadonlySet<string>): Mounted | number {
+  const source = pathBytes(request.source ?? request.subtype);
+  if (source.includes("\n")) throw new FsError("EINVAL", "fsmount", "of a source with a line break");
+  const options = [`source=${source}`, `subtype=${request.subtype}`, ...filesystemOptions(fd, request)];
+  let attributes = 0;
+  for (const name of flags) {
+    const flag = mountFlags.get(name);
+    attributes |= flag?.attr ?? 0;
+    if (flag?.superblock === true) options.push(name);
+  }
+  const mountFd = native.fsmount("fuse", options.join("\n"), attributes);
+  return mountFd < 0 ? mountFd : { fd, mountFd, via: "fsmount" };
+}
+
+function mountByHelper(request: MountRequest, flags: ReadonlySet<string>): Mounted {
+  if (request.allowOther === true && process.getuid?.() !== 0 && !userMayAllowOther()) {
+    throw new FsError("EPERM", "fusermount", "option allow_other needs the line \"user_allow_other\" in /etc/fuse.conf");
+  }
+  const options = [`fsname=${escaped(pathBytes(request.source ?? request.subtype))}`, `subtype=${request.subtype}`, ...flags];
+  if (request.allowOther === true) options.push("allow_other");
+  if (request.defaultPermissions !== false) options.push("default_permissions");
+  if (request.maxRead !== undefined) options.push(`max_read=${request.maxRead}`);
+  const fd = native.fusermount("", pathBytes(request.mountpoint), options.join(","));
+  if (fd >= 0) return { fd, mountFd: -1, via: "fusermount" };
+  const code = errnoName(fd);
+  const why = code === "ENOENT" ? "neither fusermount3 nor fusermount is in PATH (package fuse3), and this process may not mount by itself"
+    : `fusermount could not mount on ${request.mountpoint}`;
+  throw new FsError(code, "fusermount", why);
+}
+
+function userMayAllowOther(): boolean {
+  try {
+    return /^\s*user_allow_other\s*(#.*)?$/m.test(readFileSync("/etc/fuse.conf", "latin1"));
+  } catch {
+    return false;
+  }
+}
+
+/** fusermount splits its options at commas. */
+function escaped(value: string): string {
+  return value.replace(/[\\,]/g, "\\$&");
+}
+
+/** MNT_FORCE 1, MNT_DETACH 2, UMOUNT_NOFOLLOW 8. */
+function umountFlags(options: UnmountOptions): number {
+  return 8 | (options.force === true ? 1 : 0) | (options.lazy === true ? 2 : 0);
+}
+
+async function unmountByHelper(mountpoint: string, lazy: boolean): Promise<void> {
+  const parameters = lazy ? ["-u", "-z", "--", mountpoint] : ["-u", "--", mountpoint];
+  for (const program of ["fusermount3", "fusermount"]) {
+    const failure = await run(program, parameters);
+    if (failure === undefined) return;
+    if (failure.code === "ENOENT") continue;
+    throw new FsError(/busy/i.test(failure.message) ? "EBUSY" : "EPERM", "umount", `${mountpoint}: ${failure.message}`);
+  }
+  throw new FsError("ENOENT", "umount", `${mountpoint}: neither fusermount3 nor fusermount is in PATH (package fuse3)`);
+}
+
+/** Undefined when the program ended well. */
+function run(program: string, parameters: readonly string[]): Promise<{ readonly code: unknown; readonly message: string } | undefined> {
+  return new Promise((resolve) => {
+    execFile(program, parameters, (error, _stdout, stderr) => {
+      if (error === null) resolve(undefined);
+      else resolve({ code: error.code, message: stderr.trim() === "" ? error.message : stderr.trim() });
+    });
+  });
+}

@@ -1,0 +1,64 @@
+/**
+ * READDIR, READDIRPLUS, FSYNCDIR. Offsets: 0 is before ".", 1 before "..", then 2 + position in the snapshot (listings.ts).
+ * Always true: after the first entry of an answer there is no error, because the lookups of that entry are counted already.
+ */
+import { S_IFDIR } from "../../base/mode.js";
+import type { DirEntry } from "../../vfs.js";
+import type { NodeEntry } from "../nodes.js";
+import { replyEntry, then, type Operation, type Serving } from "../serving.js";
+import { direntSize } from "../wire/reply.js";
+import { ENTRY_OUT, MAX_WRITE, READ_IN } from "../wire/abi.js";
+
+/** What "." and ".." cost, entry included. */
+const DOT_ROOM = ENTRY_OUT.SIZE + direntSize(2);
+
+export const readdir: Operation = (s) => list(s, false);
+
+export const readdirplus: Operation = (s) => list(s, true);
+
+function list(s: Serving, plus: boolean): number {
+  const { request } = s;
+  const dir = s.nodes.get(request.nodeid);
+  const offset = request.u64(READ_IN.offset);
+  const room = Math.min(request.u32(READ_IN.size), MAX_WRITE);
+  const { entries } = s.listings.at(dir, offset);
+  let used = 0;
+  if (offset === 0 && used + DOT_ROOM <= room) used = dot(s, used, ".", dir.node, 1, plus);
+  if (offset <= 1 && used + DOT_ROOM <= room) used = dot(s, used, "..", s.tree.parentOf(dir.node) ?? dir.node, 2, plus);
+  const head = plus ? ENTRY_OUT.SIZE : 0;
+  for (let i = Math.max(0, offset - 2); i < entries.length; i++) {
+    const entry = entries[i];
+    if (entry === undefined) continue;
+    if (used + head + direntSize(entry.name.length) > room) break;
+    if (plus) lookupInto(s, used, dir, entry);
+    used += head;
+    used += s.reply.dirent(used, entry.name, entry.ino, entry.type, i + 3);
+  }
+  return used;
+}
+
+/** The kernel makes nothing of these two, so they carry no attributes and count no lookup. */
+function dot(s: Serving, used: number, name: string, node: object, next: number, plus: boolean): number {
+  let at = used;
+  if (plus) {
+    s.reply.zero(at, ENTRY_OUT.SIZE);
+    at += ENTRY_OUT.SIZE;
+  }
+  return at + s.reply.dirent(at, name, s.tree.getAttr(node).ino, S_IFDIR, next);
+}
+
+/** A name that has gone since the snapshot, or cannot be read, is sent with nodeid 0: the kernel lists it and asks when it is used. */
+function lookupInto(s: Serving, at: number, dir: NodeEntry, entry: DirEntry): void {
+  try {
+    const node = s.tree.lookup(dir.node, entry.name);
+    if (node !== undefined) {
+      replyEntry(s, at, node);
+      return;
+    }
+  } catch {
+    // The error belongs to whoever uses the name, and will be met again there.
+  }
+  s.reply.zero(at, ENTRY_OUT.SIZE);
+}
+
+export const fsyncdir: Operation = (s) => then(s.tree.syncDir(s.nodes.get(s.request.nodeid).node), () => 0);

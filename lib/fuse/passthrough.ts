@@ -1,0 +1,111 @@
+/**
+ * Backing ids: files that the kernel reads and writes by itself. The kernel's rules, from fs/fuse/iomode.c and passthrough.c:
+ * one backing file per inode while it has opens, no mixture of cached and passthrough opens on one inode; the wrong one is EIO.
+ * Always true: an entry with passthrough opens has a backing; an idle backing (no opens) is in the LRU and closed when it leaves.
+ *
+ * The conflict: an inode is open through the backing of a lower file, and by now the node's bytes are in another file, because it was
+ * copied up. The kernel would refuse that backing, so the entry is *detached*: this open is answered ESTALE, upon which the kernel
+ * looks the whole path up again and meets a new nodeid, an inode of its own. Who had the old one open keeps the old bytes.
+ */
+import { LRUCache } from "lru-cache";
+import { errnoName, errnoOf } from "../base/errors.js";
+import type { OpenFile } from "../vfs.js";
+import type { Channel } from "./channel.js";
+import type { Backing, NodeEntry } from "./nodes.js";
+
+/** Tells which file a descriptor is: statx(2), of which slots 0, 16 and 20 are used (types/native.d.ts). Returns a negative errno on failure. */
+export type Identify = (fd: number, out: Float64Array) => number;
+
+/** How an open is to be served: a backing id (> 0), CACHED, or CONFLICT. */
+export const CACHED = 0;
+export const CONFLICT = -1;
+
+export class Backings {
+  readonly #channel: Channel;
+  readonly #identify: Identify;
+  readonly #log: (message: string) => void;
+  readonly #idle: LRUCache<NodeEntry, Backing>;
+  readonly #slots = new Float64Array(32);
+  #enabled = true;
+
+  constructor(channel: Channel, identify: Identify, idleCapacity: number, log: (message: string) => void) {
+    this.#channel = channel;
+    this.#identify = identify;
+    this.#log = log;
+    this.#idle = new LRUCache({
+      max: idleCapacity,
+      dispose: (backing, entry, reason) => {
+        if (reason === "evict") this.#release(entry, backing);
+      },
+    });
+  }
+
+  /**
+   * Decides how one more open of `entry` on `file` is served, and counts it unless the answer is CONFLICT.
+   * `mustCache` asks for ordinary I/O, in which the kernel tells us of every write.
+   */
+  open(entry: NodeEntry, file: OpenFile, mustCache: boolean): number {
+    if (entry.opens > 0 && entry.ioMode === "cached") {
+      entry.opens++;
+      return CACHED;
+    }
+    const id = this.#enabled && !mustCache && file.fd >= 0 ? this.#backingOf(entry, file.fd) : CACHED;
+    if (id === CONFLICT || (id === CACHED && entry.opens > 0)) return CONFLICT;
+    if (id === CACHED) {
+      entry.ioMode = "cached";
+    } else {
+      entry.ioMode = "passthrough";
+      entry.wasPassthrough = true;
+      this.#idle.delete(entry);
+    }
+    entry.opens++;
+    return id;
+  }
+
+  /** One open less. A count that the kernel never made is ignored. */
+  close(entry: NodeEntry): void {
+    if (entry.opens === 0) return;
+    entry.opens--;
+    if (entry.opens > 0) return;
+    entry.ioMode = "closed";
+    if (entry.backing !== undefined) this.#idle.set(entry, entry.backing);
+  }
+
+  /** Closes the backing of an entry that is forgotten. */
+  drop(entry: NodeEntry): void {
+    this.#idle.delete(entry);
+    if (entry.backing !== undefined) this.#release(entry, entry.backing);
+  }
+
+  /** The id for descriptor `fd`: the one at hand when it is the same file, else a new one; CACHED where the kernel refuses. */
+  #backingOf(entry: NodeEntry, fd: number): number {
+    const slots = this.#slots;
+    if (this.#identify(fd, slots) < 0) return CACHED;
+    const ino = slots[0] ?? 0;
+    const dev = slots[16] ?? 0;
+    const inoHigh = slots[20] ?? 0;
+    const known = entry.backing;
+    if (known !== undefined) {
+      if (known.ino === ino && known.dev === dev && known.inoHigh === inoHigh) return known.id;
+      if (entry.opens > 0) return CONFLICT;
+      this.drop(entry);
+    }
+    const id = this.#channel.backingOpen(fd);
+    if (id > 0) {
+      entry.backing = { id, ino, dev, inoHigh };
+      return id;
+    }
+    if (id === -errnoOf("EPERM")) {
+      this.#enabled = false;
+      this.#log("passthrough is not allowed here (EPERM); files are served through the page cache");
+    } else if (id !== -errnoOf("ELOOP") && id !== -errnoOf("EOPNOTSUPP")) {
+      this.#log(`no backing id for nodeid ${entry.nodeid} (${errnoName(id)}); it is served through the page cache`);
+    }
+    return CACHED;
+  }
+
+  #release(entry: NodeEntry, backing: Backing): void {
+    entry.backing = undefined;
+    this.#channel.backingClose(backing.id);
+  }
+}

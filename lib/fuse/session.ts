@@ -1,0 +1,219 @@
+/**
+ * A session: serves one tree to one kernel connection until it ends.
+ * Always true: every request is answered once, if its kind is answered at all; no request throws out of here; an answer may be the last
+ * thing that keeps a node alive, so nothing of the request is touched after it is sent.
+ * Waiting: an operation may promise its answer; it is finished when the promise resolves, whatever came between. Requests are served
+ * without a thread pool, so that clients that fill libuv's pool cannot stall the mount they are waiting for.
+ */
+import { errnoFrom, errnoOf, FsError } from "../base/errors.js";
+import { native } from "../sys/binding.js";
+import type { NativeBinding } from "../../types/native.js";
+import type { FileSystem } from "../vfs.js";
+import type { Channel } from "./channel.js";
+import { Counters } from "./counters.js";
+import { OpenFiles } from "./files.js";
+import { Listings } from "./listings.js";
+import { NodeTable, type NodeEntry } from "./nodes.js";
+import { operations, type TableEntry } from "./operations/table.js";
+import { Backings } from "./passthrough.js";
+import { nothingAgreed, type Policy, type PolicyOptions } from "./policy.js";
+import { NO_REPLY, type Outcome, type Serving } from "./serving.js";
+import { Reply } from "./wire/reply.js";
+import { Request } from "./wire/request.js";
+
+export interface SessionOptions extends PolicyOptions {
+  /** Files of the tree kept open (descriptors); default 4096, never below 16. The caller keeps it well under RLIMIT_NOFILE. */
+  readonly openFiles?: number;
+  /** Backing ids kept for files that nobody has open; default 1024. */
+  readonly idleBackings?: number;
+  /** One line for whoever runs the mount; default: standard error. */
+  readonly log?: (message: string) => void;
+  /** The calls used besides the channel's; tests give their own. */
+  readonly binding?: Pick<NativeBinding, "statx" | "copyRange">;
+}
+
+const EIO = -errnoOf("EIO");
+const EINVAL = -errnoOf("EINVAL");
+const ENOSYS = -errnoOf("ENOSYS");
+const EOPNOTSUPP = -errnoOf("EOPNOTSUPP");
+const AT_EMPTY_PATH = 0x1000;
+
+export class Session implements Serving {
+  readonly tree: FileSystem;
+  readonly nodes: NodeTable;
+  readonly files: OpenFiles;
+  readonly listings: Listings;
+  readonly backings: Backings;
+  readonly channel: Channel;
+  readonly native: Pick<NativeBinding, "statx" | "copyRange">;
+  readonly request = new Request();
+  readonly reply = new Reply();
+  readonly policyOptions: PolicyOptions;
+  policy: Policy = nothingAgreed;
+  /** Resolves with what was agreed in INIT; rejects (EPROTO, in words) when the kernel cannot be served or leaves before. */
+  readonly ready: Promise<Policy>;
+  /** Resolves when the connection has ended and files and backing ids are closed; the tree is left to its owner. Rejects on a broken device. */
+  readonly closed: Promise<void>;
+  readonly #log: (message: string) => void;
+  readonly #counters = new Counters();
+  readonly #stale: NodeEntry[] = [];
+  #pending = 0;
+  #ended = false;
+  #error: Error | undefined;
+  #settleReady!: { resolve: (policy: Policy) => void; reject: (error: Error) => void };
+  #settleClosed!: { resolve: () => void; reject: (error: Error) => void };
+
+  /** Owns `channel` once start() is called. `tree` stays the caller's, to sync and close after `closed`. */
+  constructor(tree: FileSystem, channel: Channel, options: SessionOptions) {
+    this.tree = tree;
+    this.channel = channel;
+    this.policyOptions = options;
+    this.native = options.binding ?? native;
+    this.#log = options.log ?? ((message) => process.stderr.write(`stratafs: ${message}\n`));
+    this.files = new OpenFiles(tree, Math.max(16, options.openFiles ?? 4096));
+    this.listings = new Listings(tree);
+    const identify = (fd: number, out: Float64Array): number => this.native.statx(fd, "", AT_EMPTY_PATH, out);
+    this.backings = new Backings(channel, identify, Math.max(1, options.idleBackings ?? 1024), this.#log);
+    this.nodes = new NodeTable(tree.root, (entry, lastOfNode) => this.#dropped(entry, lastOfNode));
+    this.ready = new Promise((resolve, reject) => (this.#settleReady = { resolve, reject }));
+    this.closed = new Promise((resolve, reject) => (this.#settleClosed = { resolve, reject }));
+    // Whoever does not ask is not told by a crash.
+    this.ready.catch(() => {});
+    this.closed.catch(() => {});
+  }
+
+  start(): void {
+    this.channel.start({
+      request: (bytes, length) => this.#serve(bytes, length),
+      ended: (error) => this.#end(error),
+    });
+  }
+
+  /** Ends the connection from this side: what still asks gets ENOTCONN. Unmounting is mountpoint.ts's, and the usual way to end. */
+  stop(): Promise<void> {
+    if (!this.#ended) {
+      this.channel.stop();
+      this.#end(undefined);
+    }
+    return this.closed;
+  }
+
+  /** Requests served so far, by opcode name. */
+  counters(): Record<string, number> {
+    return this.#counters.read();
+  }
+
+  agree(policy: Policy): void {
+    this.policy = policy;
+    if (this.policyOptions.dataMode === "passthrough" && !policy.passthrough) {
+      this.#log("the kernel does not offer passthrough; files are served through the page cache");
+    }
+    this.#settleReady.resolve(policy);
+  }
+
+  refuse(message: string): void {
+    this.#log(message);
+    this.#settleReady.reject(new Error(message));
+  }
+
+  invalidateAfter(entry: NodeEntry): void {
+    this.#stale.push(entry);
+  }
+
+  #serve(bytes: Buffer, length: number): void {
+    const { request } = this;
+    const whole = request.parse(bytes, length);
+    const { opcode, uniqueLo, uniqueHi } = request;
+    this.#counters.count(opcode);
+    const operation = operations[opcode];
+    if (!whole || (operation !== undefined && request.bodyLength < operation.minimum)) {
+      this.#log(`malformed ${operation?.name ?? `request ${opcode}`} of ${length} bytes`);
+      if ((uniqueLo !== 0 || uniqueHi !== 0) && operation?.answered !== false) this.#send(uniqueLo, uniqueHi, whole ? EINVAL : EIO);
+      return;
+    }
+    if (operation === undefined) return this.#send(uniqueLo, uniqueHi, ENOSYS);
+    const { nodeid } = request;
+    let outcome: Outcome;
+    try {
+      outcome = operation.run(this);
+    } catch (error) {
+      outcome = this.#failure(error, operation, nodeid);
+    }
+    this.#finish(outcome, operation, nodeid, uniqueLo, uniqueHi);
+  }
+
+  #finish(outcome: Outcome, operation: TableEntry, nodeid: number, uniqueLo: number, uniqueHi: number): void {
+    if (typeof outcome !== "number") {
+      this.#wait(outcome, operation, nodeid, uniqueLo, uniqueHi);
+      return;
+    }
+    if (outcome !== NO_REPLY && operation.answered) this.#send(uniqueLo, uniqueHi, outcome);
+    if (this.#stale.length > 0) this.#notify();
+  }
+
+  #wait(promise: Promise<() => Outcome>, operation: TableEntry, nodeid: number, uniqueLo: number, uniqueHi: number): void {
+    this.#pending++;
+    const settled = (next: () => Outcome): void => {
+      let outcome: Outcome;
+      try {
+        outcome = next();
+      } catch (error) {
+        outcome = this.#failure(error, operation, nodeid);
+      }
+      this.#finish(outcome, operation, nodeid, uniqueLo, uniqueHi);
+      this.#pending--;
+      this.#closeWhenIdle();
+    };
+    promise.then(settled, (error: unknown) => settled(() => this.#failure(error, operation, nodeid)));
+  }
+
+  /** The errno to answer with. ENOSYS would be remembered for the whole connection, so a tree cannot send it. */
+  #failure(error: unknown, operation: TableEntry, nodeid: number): number {
+    if (error instanceof FsError) return error.errno === ENOSYS ? EOPNOTSUPP : error.errno;
+    const errno = errnoFrom(error);
+    const cause = error instanceof Error ? error.stack ?? error.message : String(error);
+    this.#log(`${operation.name} of nodeid ${nodeid} failed unexpectedly: ${cause}`);
+    return errno === ENOSYS ? EIO : errno;
+  }
+
+  /** `outcome` is a body's length, or a negative errno. */
+  #send(uniqueLo: number, uniqueHi: number, outcome: number): void {
+    const { reply } = this;
+    const length = reply.seal(uniqueLo, uniqueHi, outcome < 0 ? outcome : 0, outcome < 0 ? 0 : outcome);
+    const sent = this.channel.send(reply.bytes, length);
+    // Nobody waits any more (ENOENT), or the connection is gone and the channel will say so; else the kernel did not like the answer.
+    if (sent === EINVAL && outcome >= 0) {
+      this.#log(`the kernel refused an answer of ${length} bytes`);
+      this.channel.send(reply.bytes, reply.seal(uniqueLo, uniqueHi, EIO, 0));
+    }
+  }
+
+  /** After the answer: a notification for an inode whose lookup is not answered yet would be lost. */
+  #notify(): void {
+    for (const entry of this.#stale) this.channel.send(this.reply.bytes, this.reply.invalidateAttributes(entry.nodeid));
+    this.#stale.length = 0;
+  }
+
+  #dropped(entry: NodeEntry, lastOfNode: boolean): void {
+    this.files.drop(entry);
+    this.listings.drop(entry);
+    this.backings.drop(entry);
+    if (lastOfNode) this.tree.forget(entry.node);
+  }
+
+  #end(error: Error | undefined): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#error = error;
+    this.#settleReady.reject(error ?? new Error("the connection ended before it was agreed on"));
+    this.#closeWhenIdle();
+  }
+
+  /** Operations that still wait use the files; their answers go nowhere. */
+  #closeWhenIdle(): void {
+    if (!this.#ended || this.#pending > 0) return;
+    this.files.close();
+    if (this.#error === undefined) this.#settleClosed.resolve();
+    else this.#settleClosed.reject(this.#error);
+  }
+}
