@@ -9,7 +9,7 @@ import { UsageError } from "./usage.js";
 /** `length` ids that are `inside` in the layer's files and `outside` to the users of the mount. */
 export interface IdRange {
   /** On disk. */
-  readonly disk: number;
+  readonly onDisk: number;
   /** As presented through the mount. */
   readonly presented: number;
   readonly length: number;
@@ -141,16 +141,16 @@ function idMap(option: RawOption): IdRange[] {
   const numbers = text(option).replace(/^:+/, "").split(":").map((word) => (/^\d+$/.test(word) ? Number(word) : Number.NaN));
   const ranges: IdRange[] = [];
   for (let i = 0; i < numbers.length; i += 3) {
-    const [disk, presented, length] = numbers.slice(i, i + 3);
-    const whole = disk !== undefined && presented !== undefined && length !== undefined;
-    if (!whole || !(length > 0) || !(disk + length <= 2 ** 32) || !(presented + length <= 2 ** 32)) {
+    const [onDisk, presented, length] = numbers.slice(i, i + 3);
+    const whole = onDisk !== undefined && presented !== undefined && length !== undefined;
+    if (!whole || !(length > 0) || !(onDisk + length <= 2 ** 32) || !(presented + length <= 2 ** 32)) {
       throw new UsageError(`${option.key}: expected disk:presented:length, three numbers for each range, found "${option.value}"`);
     }
-    ranges.push({ disk, presented, length });
+    ranges.push({ onDisk, presented, length });
   }
   for (const [i, a] of ranges.entries()) {
     for (const b of ranges.slice(i + 1)) {
-      if (overlap(a.disk, b.disk, a, b) || overlap(a.presented, b.presented, a, b)) throw new UsageError(`${option.key}: two ranges overlap in "${option.value}"`);
+      if (overlap(a.onDisk, b.onDisk, a, b) || overlap(a.presented, b.presented, a, b)) throw new UsageError(`${option.key}: two ranges overlap in "${option.value}"`);
     }
   }
   return ranges;

@@ -114,8 +114,8 @@ describe("the options of a mount", () => {
 
   it("reads id maps, also with the stray colon that containers/storage puts in front", () => {
     const set = options("uidmapping=:0:1000:1:1:110000:65536,gidmapping=0:100:1");
-    expect(set.uidMap).to.deep.equal([{ disk: 0, presented: 1000, length: 1 }, { disk: 1, presented: 110000, length: 65536 }]);
-    expect(set.gidMap).to.deep.equal([{ disk: 0, presented: 100, length: 1 }]);
+    expect(set.uidMap).to.deep.equal([{ onDisk: 0, presented: 1000, length: 1 }, { onDisk: 1, presented: 110000, length: 65536 }]);
+    expect(set.gidMap).to.deep.equal([{ onDisk: 0, presented: 100, length: 1 }]);
   });
 
   it("reads owners to squash to", () => {

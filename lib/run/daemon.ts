@@ -1,0 +1,59 @@
+/**
+ * What a serving process does with what it got from whoever started it: no open files of theirs, no terminal, no working directory.
+ */
+import { closeSync, openSync, readdirSync, readlinkSync } from "node:fs";
+import { native } from "../sys/binding.js";
+
+/**
+ * Closes the descriptors above `last` that came from process `starter` (it waits for us, so its own are still open): same number, same
+ * file. What this process opened itself stays. Node marks inherited descriptors close-on-exec, so the mark does not tell them apart.
+ */
+export function closeInherited(starter: number, last: number): void {
+  for (const text of entriesOf("/proc/self/fd")) {
+    const fd = Number(text);
+    if (fd <= last) continue;
+    const mine = target("self", fd);
+    if (mine !== undefined && mine === target(String(starter), fd)) closeQuietly(fd);
+  }
+}
+
+/** A session of its own, file modes untouched, as many descriptors as allowed. The cwd is the caller's to change. */
+export function leaveStarter(): void {
+  // EPERM: whoever started us has done it.
+  native.setsid();
+  process.umask(0);
+  native.raiseFileLimit();
+}
+
+/** Descriptor 2 becomes the log, or /dev/null: the file opened takes the lowest free number. Throws as open(2) does. */
+export function redirectStderr(logFile: string | undefined): void {
+  const log = logFile === undefined ? openSync("/dev/null", "w") : openSync(logFile, "a", 0o600);
+  closeSync(2);
+  // Node cannot dup2; through /proc the lowest free number, 2, gets the same file.
+  openSync(`/proc/self/fd/${log}`, logFile === undefined ? "w" : "a");
+  closeSync(log);
+}
+
+function entriesOf(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
+
+function target(process: string, fd: number): string | undefined {
+  try {
+    return readlinkSync(`/proc/${process}/fd/${fd}`);
+  } catch {
+    return undefined;
+  }
+}
+
+function closeQuietly(fd: number): void {
+  try {
+    closeSync(fd);
+  } catch {
+    // It was the one that read the list.
+  }
+}
