@@ -1,0 +1,84 @@
+/**
+ * Copies a file's bytes for a copy-up: by reflink, else in the kernel, holes kept; through memory where there is no descriptor.
+ * Waiting: large copies and the sync that follows run as jobs, so that the mount goes on answering; small ones are done at once.
+ */
+import { check, errnoName } from "../base/errors.js";
+import { native } from "../sys/binding.js";
+import { SEEK_DATA, SEEK_HOLE } from "../sys/flags.js";
+import { copyJob, fdatasyncJob } from "../sys/jobs.js";
+import type { Backing } from "./layer.js";
+
+/** Up to here a copy takes less time than handing it over. */
+const SMALL = 1 << 20;
+const CHUNK = 1 << 20;
+/** How much of a memory layer is copied before others get a turn. */
+const TURN = 16 << 20;
+const zeros = Buffer.alloc(CHUNK);
+
+/** Makes `to` (empty, or of holes) the first `size` bytes of `source`; both stay the caller's, and open until this settles. */
+export function copyData(source: Backing, to: number, size: number, sync: boolean): void | Promise<void> {
+  if (size === 0) {
+    check(native.ftruncate(to, 0), "truncate");
+    return;
+  }
+  const settled = copyBytes(source, to, size);
+  if (!sync) return settled;
+  return settled === undefined ? fdatasyncJob(to) : settled.then(() => fdatasyncJob(to));
+}
+
+function copyBytes(source: Backing, to: number, size: number): void | Promise<void> {
+  if (source.fd < 0) return copyFromMemory(source, to, size);
+  if (native.clone(to, source.fd) >= 0) {
+    check(native.ftruncate(to, size), "truncate");
+    return;
+  }
+  if (size > SMALL) return copyJob(source.fd, to, size);
+  copyExtents(source.fd, to, size);
+}
+
+function copyExtents(from: number, to: number, size: number): void {
+  check(native.ftruncate(to, size), "truncate");
+  const buffer = Buffer.allocUnsafe(Math.min(size, CHUNK));
+  for (let at = 0; at < size; ) {
+    const data = native.lseek(from, at, SEEK_DATA);
+    if (data < 0 && errnoName(data) === "ENXIO") return;
+    const start = data < 0 ? at : data;
+    const hole = data < 0 ? size : check(native.lseek(from, start, SEEK_HOLE), "lseek");
+    const end = Math.min(hole, size);
+    for (at = start; at < end; ) {
+      const count = check(native.pread(from, buffer, 0, Math.min(buffer.length, end - at), at), "read");
+      if (count === 0) return;
+      writeAll(to, buffer, count, at);
+      at += count;
+    }
+  }
+}
+
+function copyFromMemory(source: Backing, to: number, size: number): void | Promise<void> {
+  check(native.ftruncate(to, size), "truncate");
+  if (size <= TURN) {
+    copyRegion(source, to, 0, size);
+    return;
+  }
+  return (async () => {
+    for (let at = 0; at < size; at += TURN) {
+      copyRegion(source, to, at, Math.min(at + TURN, size));
+      await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+  })();
+}
+
+function copyRegion(source: Backing, to: number, from: number, end: number): void {
+  const buffer = Buffer.alloc(Math.min(CHUNK, end - from));
+  for (let at = from; at < end; ) {
+    const count = source.read(buffer.subarray(0, Math.min(buffer.length, end - at)), at);
+    if (count === 0) return;
+    // Pieces of nothing but zeros stay holes.
+    if (!buffer.subarray(0, count).equals(zeros.subarray(0, count))) writeAll(to, buffer, count, at);
+    at += count;
+  }
+}
+
+function writeAll(to: number, from: Buffer, count: number, position: number): void {
+  for (let done = 0; done < count; ) done += check(native.pwrite(to, from, done, count - done, position + done), "write");
+}

@@ -1,0 +1,797 @@
+/**
+ * A plain directory as the upper layer, in the format of overlayfs.
+ * Always true: this process is the only one that changes the directory; a name shows the old object, the new one or a whiteout, and
+ * never, not even after a crash, something of a lower layer that had been hidden. README.md has the order of steps of every call.
+ * Nodes: all that are looked up are found again by inode number until they are released; one that has lost its last known name keeps a descriptor.
+ */
+import type { Attr, AttrChanges, Time } from "../base/attr.js";
+import { FsError, check, errnoOf } from "../base/errors.js";
+import {
+  O_RDONLY, O_RDWR, O_WRONLY, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID, S_ISUID, isDirectory,
+} from "../base/mode.js";
+import type { Name } from "../base/name.js";
+import { native } from "../sys/binding.js";
+import { readDirents } from "../sys/dirents.js";
+import {
+  AT_FDCWD, AT_REMOVEDIR, O_DIRECTORY, O_NOFOLLOW, O_PATH, O_TMPFILE, RENAME_EXCHANGE, RENAME_WHITEOUT, UTIME_NOW, UTIME_OMIT,
+} from "../sys/flags.js";
+import { fsyncJob, syncfsJob } from "../sys/jobs.js";
+import { statAt, statFd } from "../sys/statx.js";
+import type { FileStat } from "../sys/statx.js";
+import { getXattr, removeXattr, setXattr } from "../sys/xattr.js";
+import type { Caller, NewNode } from "../vfs.js";
+import { copyData } from "./copy-data.js";
+import { MARK_KEYS, NO_RAW_MARKS, OPAQUE_SENTINEL, WHITEOUT_PREFIX, markKey } from "./dialect.js";
+import type { RawMarks, WhiteoutSpelling, XattrPrefix } from "./dialect.js";
+import { DirectoryLayer, componentOf, openRoot } from "./directory-layer.js";
+import type { DirectoryLayerOptions } from "./directory-layer.js";
+import { DirectoryStaged } from "./directory-staged.js";
+import type { StagingHost } from "./directory-staged.js";
+import { DiskNode, asDiskNode } from "./disk-node.js";
+import { FileBacking, WritableFileBacking } from "./file-backing.js";
+import type { Backing, LayerNode } from "./layer.js";
+import { Owners } from "./owners.js";
+import { ACCESS_ACL, DEFAULT_ACL, inheritAcl, mapAclIds } from "./posix-acl.js";
+import { storedKey } from "./private-keys.js";
+import { OVERRIDE_KEYS } from "./stat-override.js";
+import type { Place, RenameHow, StagedNode, UpperLayer, WritableBacking } from "./upper.js";
+import { Whiteouts, standing } from "./whiteouts.js";
+import { WorkDirectory, renameNew } from "./work-directory.js";
+
+export interface DirectoryUpperOptions extends DirectoryLayerOptions {
+  /** On the upper's filesystem. By default `<upper>.work`, made and removed again; needed when the upper is given as a descriptor. */
+  readonly workdir?: string;
+  /** Namespace of the marks; by default trusted where the process may, else user. */
+  readonly xattrPrefix?: "auto" | XattrPrefix;
+  /** By default devices where the process may make them, else `.wh.` files. */
+  readonly whiteouts?: "auto" | WhiteoutSpelling;
+  /** Opaque directories get the AUFS file too, for tools that know nothing else. */
+  readonly opaqueSentinel?: boolean;
+  /** Nothing is synced; after a crash the upper must be thrown away, and the next open refuses it. */
+  readonly volatile?: boolean;
+  /** Both true by default, where marks can be written. */
+  readonly redirect?: boolean;
+  readonly metacopy?: boolean;
+  /** Owners and modes in xattrs: 1 security.fuseoverlayfs.override_stat, 2 user.containers.override_stat. */
+  readonly xattrPermissions?: 0 | 1 | 2;
+}
+
+/** A name about to go, and the descriptor that its node will be held by, -1 when it needs none. */
+interface Loss {
+  readonly node: DiskNode | undefined;
+  readonly held: number;
+}
+
+const EACCES = -errnoOf("EACCES");
+const EEXIST = -errnoOf("EEXIST");
+const CAPABILITY = "security.capability";
+const YES = Buffer.from("y");
+const NO_LOSS: Loss = { node: undefined, held: -1 };
+
+export class DirectoryUpper extends DirectoryLayer implements UpperLayer {
+  readonly can: { readonly redirect: boolean; readonly metacopy: boolean };
+  private readonly work: WorkDirectory;
+  private readonly whiteouts: Whiteouts;
+  private readonly owners: Owners;
+  private readonly prefix: XattrPrefix | undefined;
+  private readonly sentinels: boolean;
+  private readonly volatile: boolean;
+  private readonly staging: StagingHost;
+
+  /** Throws EXDEV, EINVAL, EBUSY (see WorkDirectory.open), ENOENT, EROFS, EACCES. */
+  static override open(at: string | number, options: DirectoryUpperOptions = {}): DirectoryUpper {
+    const workdir = options.workdir ?? defaultWorkdir(at);
+    const root = openRoot(at);
+    let work: WorkDirectory;
+    try {
+      work = WorkDirectory.open(workdir, root, { temporary: options.workdir === undefined, volatile: options.volatile ?? false });
+    } catch (error) {
+      native.close(root);
+      throw error;
+    }
+    try {
+      return new DirectoryUpper(root, work, options);
+    } catch (error) {
+      work.close();
+      throw error;
+    }
+  }
+
+  private constructor(root: number, work: WorkDirectory, options: DirectoryUpperOptions) {
+    const permissions = options.xattrPermissions ?? 0;
+    super(root, options, false, permissions === 0 ? undefined : OVERRIDE_KEYS[permissions - 1]);
+    this.work = work;
+    this.volatile = options.volatile ?? false;
+    const asked = options.xattrPrefix ?? "auto";
+    this.prefix = asked === "auto" ? probePrefix(work.fd) : asked;
+    this.owners = new Owners(this.ids, this.overrideKey);
+    const spelling = options.whiteouts ?? "auto";
+    this.whiteouts = new Whiteouts(work, spelling === "auto" ? probeWhiteouts(work) : spelling, this.prefix);
+    this.sentinels = (options.opaqueSentinel ?? false) || this.prefix === undefined;
+    const marks = this.prefix !== undefined;
+    this.can = { redirect: marks && (options.redirect ?? true), metacopy: marks && (options.metacopy ?? true) };
+    if (permissions !== 0) this.owners.markRoot(this.root.held, this.attr(this.root));
+    this.staging = {
+      work, owners: this.owners, ids: this.ids, prefix: this.prefix, volatile: this.volatile,
+      settle: (staged, dir, name, marked) => this.settle(staged, asDiskNode(dir), name, marked),
+      settleUnnamed: (staged) => this.settleUnnamed(staged),
+    };
+  }
+
+  // ── making ──
+
+  create(parent: LayerNode, name: Name, what: NewNode, caller: Caller, place: Place): DiskNode {
+    const dir = asDiskNode(parent);
+    checkNew(name, what);
+    const type = what.mode & S_IFMT;
+    const opaque = type === S_IFDIR && place.hidesLower;
+    if (place.overWhiteout || opaque || this.owners.overrideKey !== undefined) return this.createInWork(dir, name, what, caller, place, opaque);
+    const fd = this.descriptor(dir);
+    const before = native.umask(caller.umask);
+    const made = makeObject(fd, name, what.mode, what);
+    native.umask(before);
+    check(made, "create");
+    try {
+      this.giveToCaller(dir, name, type, caller);
+    } catch (error) {
+      native.unlink(fd, name, type === S_IFDIR ? AT_REMOVEDIR : 0);
+      throw error;
+    }
+    return this.found(dir, name);
+  }
+
+  /** The filesystem has applied umask, default ACL and setgid; the owner is still this process. */
+  private giveToCaller(dir: DiskNode, name: Name, type: number, caller: Caller): void {
+    const fd = this.descriptor(dir);
+    const made = statAt(fd, name)!;
+    const uid = this.ids.uid.onDisk(caller.uid);
+    const gid = this.ids.gid.onDisk(caller.gid);
+    const keepGroup = made.gid === gid || (this.attr(dir).mode & S_ISGID) !== 0;
+    if (made.uid === uid && keepGroup) return;
+    this.owners.chownNew(this.descriptor(dir), name, made.uid === uid ? -1 : caller.uid, keepGroup ? -1 : caller.gid);
+    const special = made.mode & (S_ISUID | S_ISGID);
+    if (special !== 0 && type !== S_IFDIR && type !== S_IFLNK) check(native.chmod(this.descriptor(dir), name, made.mode & 0o7777), "chmod");
+  }
+
+  /** Made out of sight with all that the directory hands down, then moved into place in one step. */
+  private createInWork(dir: DiskNode, name: Name, what: NewNode, caller: Caller, place: Place, opaque: boolean): DiskNode {
+    const staged = this.work.nextName();
+    const real = this.owners.realType(what.mode);
+    check(makeObject(this.work.fd, staged, real | (what.mode & 0o777), what), "create");
+    try {
+      this.inherit(this.work.fd, staged, dir, what.mode, what.rdev ?? 0, caller);
+      if (opaque) this.writeOpaque(this.work.fd, staged);
+      if (place.overWhiteout) this.placeOver(staged, isDirectory(what.mode), dir, name);
+      else check(renameNew(this.work.fd, staged, this.descriptor(dir), name), "create");
+    } catch (error) {
+      this.work.discard(staged);
+      throw error;
+    }
+    return this.found(dir, name);
+  }
+
+  /** Gives an object the owner, mode and ACLs that it would have got if it had been made in `dir`. */
+  private inherit(fd: number, component: string, dir: DiskNode, mode: number, rdev: number, caller: Caller): void {
+    const parent = this.attr(dir);
+    const type = mode & S_IFMT;
+    const setgid = (parent.mode & S_ISGID) !== 0;
+    const defaultAcl = type === S_IFLNK ? null : this.defaultAclOf(dir);
+    let access: Uint8Array | undefined;
+    let full = type === S_IFLNK || defaultAcl !== null ? mode : mode & ~caller.umask;
+    if (defaultAcl !== null) {
+      const inherited = inheritAcl(defaultAcl, mode);
+      full = inherited.mode;
+      access = inherited.access;
+    }
+    if (type === S_IFDIR && setgid) full |= S_ISGID;
+    this.owners.give(fd, component, { uid: caller.uid, gid: setgid ? parent.gid : caller.gid, mode: full, rdev });
+    if (access !== undefined) setXattr(fd, component, ACCESS_ACL, access);
+    if (defaultAcl !== null && type === S_IFDIR) setXattr(fd, component, DEFAULT_ACL, defaultAcl);
+  }
+
+  private defaultAclOf(dir: DiskNode): Uint8Array | null {
+    if (dir.defaultAcl === undefined) dir.defaultAcl = getXattr(this.baseOf(dir), componentOf(dir), DEFAULT_ACL) ?? null;
+    return dir.defaultAcl;
+  }
+
+  createUnnamed(parent: LayerNode, mode: number, caller: Caller): DiskNode {
+    const dir = asDiskNode(parent);
+    const fd = check(native.open(this.work.fd, ".", O_TMPFILE | O_RDWR, 0o600, 0), "open");
+    try {
+      this.inherit(fd, "", dir, S_IFREG | (mode & 0o7777), 0, caller);
+      // O_PATH: a descriptor that can write would count as a writer for as long as the node lives.
+      return this.nodeHeldBy(check(native.open(AT_FDCWD, `/proc/self/fd/${fd}`, O_PATH, 0, 0), "open"));
+    } finally {
+      native.close(fd);
+    }
+  }
+
+  stage(attr: Attr, target?: string): StagedNode {
+    return new DirectoryStaged(this.staging, attr, target);
+  }
+
+  private settle(staged: string, dir: DiskNode, name: Name, marked: boolean): DiskNode {
+    if (marked) this.markImpure(dir);
+    const fd = this.descriptor(dir);
+    const times = statFd(fd);
+    check(renameNew(this.work.fd, staged, fd, name), "rename", "of a copy-up into place");
+    native.utimens(fd, "", times.atimeSec, times.atimeNsec, times.mtimeSec, times.mtimeNsec);
+    return this.found(dir, name);
+  }
+
+  private settleUnnamed(staged: string): DiskNode {
+    const held = check(native.open(this.work.fd, staged, O_PATH | O_NOFOLLOW, 0, 0), "open");
+    const result = native.unlink(this.work.fd, staged, 0);
+    if (result < 0) native.close(held);
+    check(result, "unlink");
+    return this.nodeHeldBy(held);
+  }
+
+  /** A node for an object without a name. */
+  private nodeHeldBy(held: number): DiskNode {
+    const stat = statFd(held);
+    const shown = this.overrideKey === undefined ? stat.mode : S_IFREG;
+    const node = new DiskNode(shown & S_IFMT, this.keyOf(stat), undefined, "" as Name);
+    node.held = held;
+    this.nodes.set(node.key, node);
+    return node;
+  }
+
+  fill(file: LayerNode, source: Backing, size: number): void | Promise<void> {
+    const node = asDiskNode(file);
+    const before = this.statOf(node);
+    const capability = getXattr(this.baseOf(node), componentOf(node), CAPABILITY);
+    const fd = this.openToWrite(node);
+    let settled: void | Promise<void>;
+    try {
+      settled = copyData(source, fd, size, !this.volatile);
+    } catch (error) {
+      this.emptyAgain(fd, node, before, capability);
+      throw error;
+    }
+    if (settled === undefined) return this.filled(fd, node, before, capability);
+    return settled.then(
+      () => this.filled(fd, node, before, capability),
+      (error) => {
+        this.emptyAgain(fd, node, before, capability);
+        throw error;
+      },
+    );
+  }
+
+  /** The data is there and synced: now, and not before, the marks may go. */
+  private filled(fd: number, node: DiskNode, before: FileStat, capability: Uint8Array | undefined): void {
+    this.restoreAfterWrite(fd, before, capability);
+    native.close(fd);
+    for (const key of [...MARK_KEYS.metacopy, ...MARK_KEYS.redirect]) removeXattr(this.baseOf(node), componentOf(node), key);
+    node.marks = { ...this.rawMarks(node), metacopy: false, redirect: undefined };
+  }
+
+  /** Back to a file of holes: a half-filled one would take room and gain nothing. */
+  private emptyAgain(fd: number, node: DiskNode, before: FileStat, capability: Uint8Array | undefined): void {
+    native.ftruncate(fd, 0);
+    native.ftruncate(fd, before.size);
+    this.restoreAfterWrite(fd, before, capability);
+    native.close(fd);
+    node.marks = undefined;
+  }
+
+  /** Writing may have dropped capabilities and setuid, and has changed the times. */
+  private restoreAfterWrite(fd: number, before: FileStat, capability: Uint8Array | undefined): void {
+    if (capability !== undefined) native.setxattr(fd, "", CAPABILITY, capability, 0);
+    if ((before.mode & (S_ISUID | S_ISGID)) !== 0) native.chmod(fd, "", before.mode & 0o7777);
+    native.utimens(fd, "", before.atimeSec, before.atimeNsec, before.mtimeSec, before.mtimeNsec);
+  }
+
+  // ── changing ──
+
+  setAttr(layerNode: LayerNode, changes: AttrChanges): void {
+    const node = asDiskNode(layerNode);
+    if (changes.size !== undefined && node.type !== S_IFREG) throw new FsError(node.type === S_IFDIR ? "EISDIR" : "EINVAL", "truncate");
+    const chowns = changes.uid !== undefined || changes.gid !== undefined;
+    const before = chowns || changes.mode !== undefined || changes.killPrivileges === true ? this.attr(node) : undefined;
+    // What can be undone comes first: a size cannot, and times can hardly fail.
+    try {
+      if (before !== undefined) this.changeOwnership(node, changes, before);
+      if (changes.size !== undefined) this.truncate(node, changes.size);
+      if (changes.atime !== undefined || changes.mtime !== undefined) this.changeTimes(node, changes.atime, changes.mtime);
+    } catch (error) {
+      if (before !== undefined) this.restoreOwnership(node, before);
+      throw error;
+    }
+  }
+
+  private changeOwnership(node: DiskNode, changes: AttrChanges, before: Attr): void {
+    const base = this.baseOf(node);
+    const component = componentOf(node);
+    const kept = changes.killPrivileges === true ? withoutPrivileges(before.mode) : before.mode;
+    const mode = changes.mode !== undefined ? (before.mode & S_IFMT) | (changes.mode & 0o7777) : kept;
+    if (this.owners.overrideKey !== undefined) {
+      this.owners.override(base, component, { uid: changes.uid ?? before.uid, gid: changes.gid ?? before.gid, mode, rdev: before.rdev });
+    } else {
+      if (changes.uid !== undefined || changes.gid !== undefined) this.owners.chown(base, component, changes.uid ?? -1, changes.gid ?? -1);
+      if (changes.mode !== undefined || mode !== before.mode) check(native.chmod(base, component, mode & 0o7777), "chmod");
+    }
+    if (changes.killPrivileges === true && node.type === S_IFREG) {
+      const key = storedKey(CAPABILITY, this.owners.overrideKey !== undefined)!;
+      if (getXattr(base, component, key) !== undefined) removeXattr(base, component, key);
+    }
+  }
+
+  private restoreOwnership(node: DiskNode, before: Attr): void {
+    if (this.owners.overrideKey !== undefined) {
+      this.owners.override(this.baseOf(node), componentOf(node), before);
+      return;
+    }
+    const now = this.attr(node);
+    if (now.uid !== before.uid || now.gid !== before.gid) this.owners.chown(this.baseOf(node), componentOf(node), before.uid, before.gid);
+    if (this.attr(node).mode !== before.mode) native.chmod(this.baseOf(node), componentOf(node), before.mode & 0o7777);
+  }
+
+  private truncate(node: DiskNode, size: number): void {
+    const fd = this.openToWrite(node);
+    const result = native.ftruncate(fd, size);
+    native.close(fd);
+    check(result, "truncate");
+  }
+
+  private changeTimes(node: DiskNode, atime: "now" | Time | undefined, mtime: "now" | Time | undefined): void {
+    const result = native.utimens(this.baseOf(node), componentOf(node), secOf(atime), nsecOf(atime), secOf(mtime), nsecOf(mtime));
+    check(result, "utimens");
+  }
+
+  setXattr(layerNode: LayerNode, key: string, value: Uint8Array | undefined, only?: "create" | "replace"): void {
+    const node = asDiskNode(layerNode);
+    const stored = storedKey(key, this.owners.overrideKey !== undefined);
+    if (stored === undefined) throw new FsError("EPERM", "setxattr", `${key} is reserved`);
+    if (key === DEFAULT_ACL) node.defaultAcl = undefined;
+    const base = this.baseOf(node);
+    if (value === undefined) {
+      check(native.removexattr(base, componentOf(node), stored), "removexattr");
+      return;
+    }
+    const isAcl = key.startsWith("system.posix_acl_") && !this.ids.identity;
+    const bytes = isAcl ? mapAclIds(value, (id) => this.ids.uid.onDisk(id), (id) => this.ids.gid.onDisk(id)) : value;
+    check(native.setxattr(base, componentOf(node), stored, bytes, only === "create" ? 1 : only === "replace" ? 2 : 0), "setxattr");
+  }
+
+  setOpaque(layerNode: LayerNode): void {
+    const dir = asDiskNode(layerNode);
+    const raw = this.rawMarks(dir);
+    if (raw.opaque === "x") {
+      // Empty files are whiteouts only while the mark is "x". The sentinel keeps the directory opaque while they go.
+      const fd = this.descriptor(dir);
+      makeSentinel(fd);
+      for (const { name } of this.direntsOf(dir)) if (standing(fd, name) === "whiteout") check(native.unlink(fd, name, 0), "unlink");
+      this.writeOpaque(this.baseOf(dir), componentOf(dir));
+      if (!this.sentinels) check(native.unlink(this.descriptor(dir), OPAQUE_SENTINEL, 0), "unlink");
+    } else {
+      this.writeOpaque(this.baseOf(dir), componentOf(dir));
+    }
+    dir.marks = { ...raw, opaque: this.prefix === undefined ? raw.opaque : "y" };
+    dir.sentinel = undefined;
+  }
+
+  private writeOpaque(base: number, component: string): void {
+    if (this.prefix !== undefined) setXattr(base, component, markKey(this.prefix, "opaque"), YES);
+    if (!this.sentinels) return;
+    const fd = check(native.open(base, component === "" ? "." : component, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, 0), "open");
+    try {
+      makeSentinel(fd);
+    } finally {
+      native.close(fd);
+    }
+  }
+
+  setRedirect(layerNode: LayerNode, path: string | undefined): void {
+    const node = asDiskNode(layerNode);
+    if (path === undefined) {
+      for (const key of MARK_KEYS.redirect) removeXattr(this.baseOf(node), componentOf(node), key);
+    } else {
+      if (this.prefix === undefined) throw new FsError("EOPNOTSUPP", "setxattr", "this upper holds no marks");
+      if (node.parent !== undefined) this.markImpure(node.parent);
+      for (const { dir } of node.more ?? []) this.markImpure(dir);
+      setXattr(this.baseOf(node), componentOf(node), markKey(this.prefix, "redirect"), Buffer.from(path, "latin1"));
+    }
+    node.marks = { ...this.rawMarks(node), redirect: path };
+  }
+
+  /** Only an impure directory has files with marks: of all others none need to be read. */
+  protected override rawMarks(node: DiskNode): RawMarks {
+    if (node.marks === undefined && node.type !== S_IFDIR && node.parent !== undefined && !super.rawMarks(node.parent).impure) {
+      node.marks = NO_RAW_MARKS;
+    }
+    return super.rawMarks(node);
+  }
+
+  private markImpure(dir: DiskNode): void {
+    const raw = this.rawMarks(dir);
+    if (raw.impure || this.prefix === undefined) return;
+    setXattr(this.baseOf(dir), componentOf(dir), markKey(this.prefix, "impure"), YES);
+    dir.marks = { ...raw, impure: true };
+  }
+
+  // ── names ──
+
+  link(layerNode: LayerNode, parent: LayerNode, name: Name, place: Place): void {
+    const node = asDiskNode(layerNode);
+    const dir = asDiskNode(parent);
+    checkReserved(name);
+    if (node.type === S_IFDIR) throw new FsError("EPERM", "link", "of a directory");
+    if (this.rawMarks(node) !== NO_RAW_MARKS) this.markImpure(dir);
+    const onDisk = place.overWhiteout ? standing(this.descriptor(dir), name) : "nothing";
+    const fd = this.descriptor(dir);
+    const base = this.baseOf(node);
+    if (onDisk === "whiteout") {
+      const staged = this.work.nextName();
+      check(native.link(base, componentOf(node), this.work.fd, staged, 0), "link");
+      const result = native.rename(this.work.fd, staged, fd, name, 0);
+      if (result < 0) this.work.discard(staged);
+      check(result, "link");
+    } else {
+      check(native.link(base, componentOf(node), fd, name, 0), "link");
+      if (place.overWhiteout) this.whiteouts.removeDotted(fd, name);
+    }
+    node.addPlace(dir, name);
+  }
+
+  rename(fromNode: LayerNode, oldName: Name, toNode: LayerNode, newName: Name, how: RenameHow): void {
+    const from = asDiskNode(fromNode);
+    const to = asDiskNode(toNode);
+    checkReserved(newName);
+    const source = statAt(this.descriptor(from), oldName);
+    if (source === undefined) throw new FsError("ENOENT", "rename");
+    const target = statAt(this.descriptor(to), newName);
+    if (this.rawMarks(from).impure) this.markImpure(to);
+    if (how.exchange) {
+      if (this.rawMarks(to).impure) this.markImpure(from);
+      check(native.rename(this.descriptor(from), oldName, this.descriptor(to), newName, RENAME_EXCHANGE), "rename");
+      const other = target === undefined ? undefined : this.nodes.get(this.keyOf(target));
+      this.moved(this.nodes.get(this.keyOf(source)), from, oldName, to, newName);
+      this.moved(other, to, newName, from, oldName);
+      return;
+    }
+    if (target !== undefined && target.ino === source.ino && target.dev === source.dev) return;
+    const whiteoutThere = target !== undefined && standing(this.descriptor(to), newName) === "whiteout";
+    if (target !== undefined && !whiteoutThere) this.makeWayFor(source, target, to, newName);
+    const leave = how.leaveWhiteout && this.readyForWhiteouts(from);
+    const loss = whiteoutThere || target === undefined ? NO_LOSS : this.beforeLoss(to, newName);
+    try {
+      this.renameOnDisk(from, oldName, to, newName, isDirectory(source.mode), whiteoutThere, target !== undefined, leave);
+    } catch (error) {
+      this.cancelLoss(loss);
+      throw error;
+    }
+    if (how.overWhiteout && !whiteoutThere) this.whiteouts.removeDotted(this.descriptor(to), newName);
+    this.afterLoss(loss, to, newName);
+    this.moved(this.nodes.get(this.keyOf(source)), from, oldName, to, newName);
+  }
+
+  /** The old name goes and the new one appears; see README.md, "Order of steps". */
+  private renameOnDisk(
+    from: DiskNode, oldName: Name, to: DiskNode, newName: Name, isDir: boolean, whiteoutThere: boolean, replaces: boolean, leave: boolean,
+  ): void {
+    const a = this.descriptor(from);
+    const b = this.descriptor(to);
+    if (leave && this.whiteouts.spelling === "dotwh") {
+      // The real entry wins over its own whiteout: nothing changes until it moves.
+      this.whiteouts.makeDotted(a, oldName);
+      try {
+        this.renameOnDisk(from, oldName, to, newName, isDir, whiteoutThere, replaces, false);
+      } catch (error) {
+        this.whiteouts.removeDotted(a, oldName);
+        throw error;
+      }
+    } else if (whiteoutThere && (leave || isDir)) {
+      // The whiteout at the new name becomes the one at the old name.
+      check(native.rename(a, oldName, b, newName, RENAME_EXCHANGE), "rename");
+      if (!leave) check(native.unlink(a, oldName, 0), "rename");
+    } else if (!leave) {
+      check(native.rename(a, oldName, b, newName, 0), "rename");
+    } else if (this.whiteouts.spelling !== "device" || native.rename(a, oldName, b, newName, RENAME_WHITEOUT) < 0) {
+      this.renameBySteps(a, oldName, b, newName, isDir, replaces);
+    }
+  }
+
+  /** Where RENAME_WHITEOUT is not to be had, or has no room for a new whiteout. */
+  private renameBySteps(a: number, oldName: Name, b: number, newName: Name, isDir: boolean, replaces: boolean): void {
+    const whiteout = this.whiteouts.make();
+    try {
+      if (isDir) {
+        // An empty directory at the new name, if any, becomes a whiteout for a moment; then both change places.
+        check(replaces ? native.rename(this.work.fd, whiteout, b, newName, RENAME_EXCHANGE) : renameNew(this.work.fd, whiteout, b, newName), "rename");
+        const result = native.rename(a, oldName, b, newName, RENAME_EXCHANGE);
+        if (result < 0 && replaces) native.rename(this.work.fd, whiteout, b, newName, RENAME_EXCHANGE);
+        else if (result < 0) native.unlink(b, newName, 0);
+        check(result, "rename");
+      } else {
+        // Both names for a moment: what the old one hides never shows.
+        const second = this.work.nextName();
+        check(native.link(a, oldName, this.work.fd, second, 0), "rename");
+        const result = native.rename(this.work.fd, second, b, newName, 0);
+        if (result < 0) this.work.discard(second);
+        check(result, "rename");
+        check(native.rename(this.work.fd, whiteout, a, oldName, 0), "rename");
+      }
+    } finally {
+      this.work.discard(whiteout);
+    }
+  }
+
+  /** Checks what rename(2) would, and empties a directory that holds only whiteouts without ever showing what they hide. */
+  private makeWayFor(source: FileStat, target: FileStat, to: DiskNode, newName: Name): void {
+    if (!isDirectory(target.mode)) {
+      if (isDirectory(source.mode)) throw new FsError("ENOTDIR", "rename");
+      return;
+    }
+    if (!isDirectory(source.mode)) throw new FsError("EISDIR", "rename");
+    if (!this.holdsWhiteouts(to, newName, "rename")) return;
+    const staged = this.work.nextName();
+    check(native.mkdir(this.work.fd, staged, 0o700), "mkdir");
+    try {
+      this.writeOpaque(this.work.fd, staged);
+      check(native.chown(this.work.fd, staged, target.uid, target.gid), "chown");
+      check(native.chmod(this.work.fd, staged, target.mode & 0o7777), "chmod");
+      check(native.rename(this.work.fd, staged, this.descriptor(to), newName, RENAME_EXCHANGE), "rename");
+      const node = this.nodes.get(this.keyOf(target));
+      if (node !== undefined) this.hold(node, staged);
+    } finally {
+      this.work.discard(staged);
+    }
+  }
+
+  /** The directory was moved to the work directory to be removed: its node follows it by descriptor. */
+  private hold(node: DiskNode, staged: string): void {
+    if (node.held < 0) node.held = native.open(this.work.fd, staged, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0, 0);
+    node.parent = undefined;
+    this.descriptors.drop(node);
+  }
+
+  remove(parent: LayerNode, name: Name, leaveWhiteout: boolean): void {
+    const dir = asDiskNode(parent);
+    const stat = statAt(this.descriptor(dir), name);
+    if (stat === undefined) throw new FsError("ENOENT", "unlink");
+    const isDir = isDirectory(stat.mode);
+    const full = isDir && this.holdsWhiteouts(dir, name, "rmdir");
+    const leave = leaveWhiteout && this.readyForWhiteouts(dir);
+    const loss = this.beforeLoss(dir, name);
+    try {
+      this.removeOnDisk(this.descriptor(dir), name, isDir, full, leave);
+    } catch (error) {
+      this.cancelLoss(loss);
+      throw error;
+    }
+    this.afterLoss(loss, dir, name);
+  }
+
+  private removeOnDisk(fd: number, name: Name, isDir: boolean, full: boolean, leave: boolean): void {
+    const dotted = leave && this.whiteouts.spelling === "dotwh";
+    if (dotted) this.whiteouts.makeDotted(fd, name);
+    if (leave && !dotted) {
+      const whiteout = this.whiteouts.make();
+      const result = native.rename(this.work.fd, whiteout, fd, name, isDir ? RENAME_EXCHANGE : 0);
+      if (result < 0 || isDir) this.work.discard(whiteout);
+      check(result, "unlink");
+      return;
+    }
+    let result: number;
+    if (full) {
+      const moved = this.work.nextName();
+      result = native.rename(fd, name, this.work.fd, moved, 0);
+      if (result >= 0) this.work.discard(moved);
+    } else {
+      result = native.unlink(fd, name, isDir ? AT_REMOVEDIR : 0);
+    }
+    if (result < 0 && dotted) this.whiteouts.removeDotted(fd, name);
+    check(result, isDir ? "rmdir" : "unlink");
+  }
+
+  whiteout(parent: LayerNode, name: Name): void {
+    const dir = asDiskNode(parent);
+    const fd = this.descriptor(dir);
+    const there = standing(fd, name);
+    if (there === "object") throw new FsError("EEXIST", "whiteout");
+    if (there === "whiteout" || !this.readyForWhiteouts(dir)) return;
+    if (this.whiteouts.spelling === "dotwh") {
+      this.whiteouts.makeDotted(fd, name);
+      return;
+    }
+    const made = this.whiteouts.make();
+    const result = renameNew(this.work.fd, made, this.descriptor(dir), name);
+    if (result < 0) this.work.discard(made);
+    check(result, "whiteout");
+  }
+
+  /** False where a whiteout is not needed. Whiteouts that are xattrs count only in directories marked so, and an opaque one needs none. */
+  private readyForWhiteouts(dir: DiskNode): boolean {
+    if (this.whiteouts.spelling !== "xattr") return true;
+    const raw = this.rawMarks(dir);
+    if (raw.opaque === "y") return false;
+    if (raw.opaque === "") {
+      setXattr(this.baseOf(dir), componentOf(dir), markKey(this.prefix!, "opaque"), Buffer.from("x"));
+      dir.marks = { ...raw, opaque: "x" };
+    }
+    return true;
+  }
+
+  /** False for an empty directory. Throws ENOTEMPTY when something real is in it: nobody's data goes with the whiteouts. */
+  private holdsWhiteouts(dir: DiskNode, name: Name, syscall: string): boolean {
+    const fd = check(native.open(this.descriptor(dir), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, 0), syscall);
+    try {
+      const entries = readDirents(fd);
+      for (const entry of entries) {
+        if (!entry.name.startsWith(WHITEOUT_PREFIX) && standing(fd, entry.name) === "object") throw new FsError("ENOTEMPTY", syscall);
+      }
+      return entries.length > 0;
+    } finally {
+      native.close(fd);
+    }
+  }
+
+  /** Puts an object of the work directory where a whiteout stands. */
+  private placeOver(staged: string, isDir: boolean, dir: DiskNode, name: Name): void {
+    const fd = this.descriptor(dir);
+    const there = standing(fd, name);
+    if (there === "object") throw new FsError("EEXIST", "create");
+    if (there === "nothing") {
+      check(renameNew(this.work.fd, staged, fd, name), "create");
+      this.whiteouts.removeDotted(fd, name);
+      return;
+    }
+    check(native.rename(this.work.fd, staged, fd, name, isDir ? RENAME_EXCHANGE : 0), "create");
+    if (isDir) this.work.discard(staged);
+  }
+
+  // ── nodes that lose and change names ──
+
+  /** Before a name goes: if it is the last one known of a node in use, a descriptor that will stand for it. */
+  private beforeLoss(dir: DiskNode, name: Name): Loss {
+    const fd = this.descriptor(dir);
+    const stat = statAt(fd, name);
+    const node = stat === undefined ? undefined : this.nodes.get(this.keyOf(stat));
+    if (node === undefined) return NO_LOSS;
+    const last = node.held < 0 && (node.more === undefined || node.more.length === 0);
+    return { node, held: last ? check(native.open(fd, name, O_PATH | O_NOFOLLOW, 0, 0), "open") : -1 };
+  }
+
+  private cancelLoss(loss: Loss): void {
+    if (loss.held >= 0) native.close(loss.held);
+  }
+
+  private afterLoss({ node, held }: Loss, dir: DiskNode, name: Name): void {
+    if (node === undefined) return;
+    // Marks are found by way of the parent: read while there is one.
+    this.rawMarks(node);
+    node.dropPlace(dir, name);
+    if (held < 0) return;
+    node.held = held;
+    this.descriptors.drop(node);
+  }
+
+  private moved(node: DiskNode | undefined, from: DiskNode, oldName: Name, to: DiskNode, newName: Name): void {
+    if (node === undefined) return;
+    node.dropPlace(from, oldName);
+    node.addPlace(to, newName);
+  }
+
+  private keyOf(stat: FileStat): number | string {
+    return stat.dev === this.device ? stat.ino : `${stat.dev} ${stat.ino}`;
+  }
+
+  private found(dir: DiskNode, name: Name): DiskNode {
+    const node = this.lookup(dir, name);
+    if (node === undefined) throw new FsError("EIO", "lookup", "what was just made is not there: somebody else changes the upper");
+    return node;
+  }
+
+  private statOf(node: DiskNode): FileStat {
+    const stat = statAt(this.baseOf(node), componentOf(node));
+    if (stat === undefined) throw new FsError("ESTALE", "stat");
+    return stat;
+  }
+
+  // ── data ──
+
+  override open(file: LayerNode): Backing {
+    const node = asDiskNode(file);
+    if (node.foreign || node.type !== S_IFREG) return super.open(node);
+    return new FileBacking(this.openAsOwner(node, O_RDONLY));
+  }
+
+  openWritable(file: LayerNode): WritableBacking {
+    const node = asDiskNode(file);
+    if (node.type !== S_IFREG) throw new FsError(node.type === S_IFDIR ? "EISDIR" : "EINVAL", "open");
+    return new WritableFileBacking(this.openAsOwner(node, O_RDWR), this.volatile);
+  }
+
+  private openToWrite(node: DiskNode): number {
+    return this.openAsOwner(node, O_WRONLY);
+  }
+
+  /**
+   * Opens whatever the permission bits say: they are for the mount's users, who were checked before. A process without
+   * CAP_DAC_OVERRIDE has to open the bits of its own file for a moment.
+   */
+  private openAsOwner(node: DiskNode, flags: number): number {
+    try {
+      return this.openFile(node, flags);
+    } catch (error) {
+      if (!(error instanceof FsError) || error.errno !== EACCES) throw error;
+      const { mode } = this.statOf(node);
+      if (native.chmod(this.baseOf(node), componentOf(node), (mode & 0o7777) | 0o600) < 0) throw error;
+      try {
+        return this.openFile(node, flags);
+      } finally {
+        native.chmod(this.baseOf(node), componentOf(node), mode & 0o7777);
+      }
+    }
+  }
+
+  syncDir(layerNode: LayerNode): void | Promise<void> {
+    if (this.volatile) return;
+    const fd = check(native.open(this.descriptor(asDiskNode(layerNode)), ".", O_RDONLY | O_DIRECTORY, 0, 0), "fsync");
+    return fsyncJob(fd).finally(() => native.close(fd));
+  }
+
+  sync(): void | Promise<void> {
+    if (this.volatile) return;
+    return syncfsJob(this.work.fd);
+  }
+
+  override close(): void {
+    super.close();
+    this.work.close();
+  }
+}
+
+/** Throws EPERM for a device that would be a whiteout, EINVAL for a reserved name. */
+function checkNew(name: Name, what: NewNode): void {
+  checkReserved(name);
+  if ((what.mode & S_IFMT) === S_IFCHR && (what.rdev ?? 0) === 0) throw new FsError("EPERM", "mknod", "a 0:0 character device is a whiteout");
+}
+
+function checkReserved(name: Name): void {
+  if (name.startsWith(WHITEOUT_PREFIX)) throw new FsError("EINVAL", "create", `names beginning ${WHITEOUT_PREFIX} are reserved`);
+}
+
+function makeObject(fd: number, name: string, mode: number, what: NewNode): number {
+  const type = mode & S_IFMT;
+  if (type === S_IFLNK) return native.symlink(what.target ?? "", fd, name);
+  if (type === S_IFDIR) return native.mkdir(fd, name, mode & 0o7777);
+  return native.mknod(fd, name, mode, type === S_IFREG ? 0 : (what.rdev ?? 0));
+}
+
+function makeSentinel(fd: number): void {
+  const result = native.mknod(fd, OPAQUE_SENTINEL, S_IFREG | 0o644, 0);
+  if (result !== EEXIST) check(result, "mknod", "of an opaque mark");
+}
+
+function withoutPrivileges(mode: number): number {
+  if ((mode & S_IFMT) !== S_IFREG) return mode;
+  return mode & ~S_ISUID & ((mode & 0o010) !== 0 ? ~S_ISGID : ~0);
+}
+
+const secOf = (time: "now" | Time | undefined): number => (typeof time === "object" ? time.sec : 0);
+const nsecOf = (time: "now" | Time | undefined): number => (time === undefined ? UTIME_OMIT : time === "now" ? UTIME_NOW : time.nsec);
+
+function defaultWorkdir(at: string | number): string {
+  if (typeof at === "number") throw new FsError("EINVAL", "mount", "an upper given as a descriptor needs a work directory");
+  return `${at.replace(/\/+$/, "")}.work`;
+}
+
+function probePrefix(work: number): XattrPrefix | undefined {
+  for (const prefix of ["trusted", "user"] as const) {
+    const key = markKey(prefix, "impure");
+    if (native.setxattr(work, "", key, YES, 0) < 0) continue;
+    native.removexattr(work, "", key);
+    return prefix;
+  }
+  return undefined;
+}
+
+function probeWhiteouts(work: WorkDirectory): WhiteoutSpelling {
+  const name = work.nextName();
+  if (native.mknod(work.fd, name, S_IFCHR, 0) < 0) return "dotwh";
+  native.unlink(work.fd, name, 0);
+  return "device";
+}

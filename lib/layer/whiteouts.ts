@@ -1,0 +1,97 @@
+/**
+ * Whiteouts of an upper, in its spelling.
+ * Always true: one spare stands in the work directory and new whiteouts are hard links of it, so that a name can be hidden, and a
+ * file deleted, on a disk where nothing more can be created.
+ */
+import { FsError, check, errnoName, errnoOf } from "../base/errors.js";
+import { S_IFCHR, S_IFMT, S_IFREG } from "../base/mode.js";
+import { NAME_MAX } from "../base/name.js";
+import { native } from "../sys/binding.js";
+import { statAt } from "../sys/statx.js";
+import { getXattr } from "../sys/xattr.js";
+import { MARK_KEYS, WHITEOUT_PREFIX, markKey } from "./dialect.js";
+import type { WhiteoutSpelling, XattrPrefix } from "./dialect.js";
+import type { WorkDirectory } from "./work-directory.js";
+
+const SPARE = "spare-whiteout";
+const ENOSPC = -errnoOf("ENOSPC");
+const EDQUOT = -errnoOf("EDQUOT");
+const ENOENT = -errnoOf("ENOENT");
+
+export class Whiteouts {
+  readonly spelling: WhiteoutSpelling;
+  private readonly work: WorkDirectory;
+  private readonly prefix: XattrPrefix | undefined;
+
+  constructor(work: WorkDirectory, spelling: WhiteoutSpelling, prefix: XattrPrefix | undefined) {
+    if (spelling === "xattr" && prefix === undefined) {
+      throw new FsError("EOPNOTSUPP", "mount", "whiteouts as xattrs, on a filesystem that holds neither trusted.* nor user.* ones");
+    }
+    this.work = work;
+    this.spelling = spelling;
+    this.prefix = prefix;
+    // A disk that is full already still mounts; the spare is made when one is needed and there is room.
+    const made = this.tryObject(SPARE);
+    if (made !== ENOSPC && made !== EDQUOT) check(made, "mknod", "of a whiteout");
+  }
+
+  /** A whiteout in the work directory, for rename(2) to put in its place; its name. Not for the spelling `dotwh`. */
+  make(): string {
+    const name = this.work.nextName();
+    const linked = native.link(this.work.fd, SPARE, this.work.fd, name, 0);
+    if (linked >= 0) return name;
+    // EMLINK: this spare has as many links as the filesystem allows. EPERM: no hard links of such objects here.
+    const code = errnoName(linked);
+    if (code === "EMLINK" || code === "ENOENT") {
+      native.unlink(this.work.fd, SPARE, 0);
+      this.makeObject(SPARE);
+      check(native.link(this.work.fd, SPARE, this.work.fd, name, 0), "link", "of a whiteout");
+    } else if (code === "EPERM" || code === "EOPNOTSUPP") {
+      this.makeObject(name);
+    } else {
+      throw new FsError(code, "link", "of a whiteout");
+    }
+    return name;
+  }
+
+  /** Creates `.wh.NAME` in `fd`; one that is there will do. Throws ENAMETOOLONG for names that leave no room for the prefix. */
+  makeDotted(fd: number, name: string): void {
+    if (name.length + WHITEOUT_PREFIX.length > NAME_MAX) {
+      throw new FsError("ENAMETOOLONG", "unlink", `a whiteout for a name of ${name.length} bytes has no room in this upper`);
+    }
+    const dotted = WHITEOUT_PREFIX + name;
+    let result = native.mknod(fd, dotted, S_IFREG, 0);
+    // Links of one file confuse tools that pack the directory, so only where nothing else is possible.
+    if (result === ENOSPC || result === EDQUOT) result = native.link(this.work.fd, SPARE, fd, dotted, 0);
+    if (result < 0 && errnoName(result) !== "EEXIST") check(result, "mknod", "of a whiteout");
+  }
+
+  /** Removes `.wh.NAME` if it is there. */
+  removeDotted(fd: number, name: string): void {
+    if (name.length + WHITEOUT_PREFIX.length > NAME_MAX) return;
+    const result = native.unlink(fd, WHITEOUT_PREFIX + name, 0);
+    if (result !== ENOENT) check(result, "unlink", "of a whiteout");
+  }
+
+  private makeObject(name: string): void {
+    check(this.tryObject(name), "mknod", "of a whiteout");
+  }
+
+  private tryObject(name: string): number {
+    const made = native.mknod(this.work.fd, name, this.spelling === "device" ? S_IFCHR : S_IFREG, 0);
+    if (made < 0 || this.spelling !== "xattr") return made;
+    const marked = native.setxattr(this.work.fd, name, markKey(this.prefix!, "whiteout"), Buffer.from("y"), 0);
+    if (marked < 0) native.unlink(this.work.fd, name, 0);
+    return marked;
+  }
+}
+
+/** What stands under a name on disk: nothing, a whiteout that is an object of its own, or something real. `.wh.` files are not looked at. */
+export function standing(fd: number, name: string): "nothing" | "whiteout" | "object" {
+  const stat = statAt(fd, name);
+  if (stat === undefined) return "nothing";
+  const type = stat.mode & S_IFMT;
+  if (type === S_IFCHR && stat.rdev === 0) return "whiteout";
+  if (type === S_IFREG && stat.size === 0 && MARK_KEYS.whiteout.some((key) => getXattr(fd, name, key) !== undefined)) return "whiteout";
+  return "object";
+}

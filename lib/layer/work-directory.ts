@@ -1,0 +1,226 @@
+/**
+ * The work directory of an upper: `<workdir>/work/`, where objects are made that nobody may see half done, as kernel overlayfs does.
+ * Always true: it is on the upper's filesystem and mount, one process uses it at a time (flock), and what stands in it is rubbish
+ * or in use by this process, but for `incompat/`, which says that an earlier mount did not sync.
+ */
+import { readFileSync } from "node:fs";
+import { FsError, check, errnoOf } from "../base/errors.js";
+import { O_RDONLY, S_IFDIR, isDirectory } from "../base/mode.js";
+import { pathBytes } from "../base/name.js";
+import { native } from "../sys/binding.js";
+import { readDirents } from "../sys/dirents.js";
+import { AT_FDCWD, AT_REMOVEDIR, LOCK_EX, LOCK_NB, O_DIRECTORY, O_NOFOLLOW, RENAME_NOREPLACE } from "../sys/flags.js";
+import { statAt, statFd } from "../sys/statx.js";
+import { DEFAULT_ACL } from "./posix-acl.js";
+
+const EEXIST = -errnoOf("EEXIST");
+const ENOENT = -errnoOf("ENOENT");
+const ENOTEMPTY = -errnoOf("ENOTEMPTY");
+const EAGAIN = -errnoOf("EAGAIN");
+const EACCES = -errnoOf("EACCES");
+const EINVAL = -errnoOf("EINVAL");
+
+export interface WorkDirectoryOptions {
+  /** Made when it is missing, and removed by close(). */
+  readonly temporary: boolean;
+  /** Leaves the mark that makes the next open refuse. */
+  readonly volatile: boolean;
+}
+
+export class WorkDirectory {
+  /** `<workdir>/work`. */
+  readonly fd: number;
+  private readonly path: string;
+  private readonly temporary: boolean;
+  private readonly locks: readonly number[];
+  private count = 0;
+  private closed = false;
+
+  /**
+   * Checks, locks and cleans. `upperFd` stays the caller's. Throws EXDEV (another filesystem or mount), EINVAL (one inside the other, or
+   * left behind by a volatile mount), EBUSY (in use), ENOENT.
+   */
+  static open(path: string, upperFd: number, options: WorkDirectoryOptions): WorkDirectory {
+    if (options.temporary) {
+      const made = native.mkdir(AT_FDCWD, pathBytes(path), 0o700);
+      if (made < 0 && made !== EEXIST) check(made, "mkdir", `of the work directory ${path}`);
+    }
+    const fd = check(native.open(AT_FDCWD, pathBytes(path), O_RDONLY | O_DIRECTORY, 0, 0), "open", `of the work directory ${path}`);
+    const opened = [fd];
+    try {
+      checkPlaces(path, fd, upperFd);
+      lock(fd, `the work directory ${path}`);
+      const upper = check(native.open(upperFd, ".", O_RDONLY | O_DIRECTORY, 0, 0), "open", "of the upper");
+      opened.push(upper);
+      lock(upper, "the upper directory");
+      const work = openWork(fd, path);
+      opened.push(work);
+      const result = new WorkDirectory(path, work, opened.slice(0, 2), options.temporary);
+      result.cleanAtStart(path);
+      if (options.volatile) result.markVolatile();
+      return result;
+    } catch (error) {
+      for (const each of opened.reverse()) native.close(each);
+      throw error;
+    }
+  }
+
+  private constructor(path: string, fd: number, locks: readonly number[], temporary: boolean) {
+    this.path = path;
+    this.fd = fd;
+    this.locks = locks;
+    this.temporary = temporary;
+  }
+
+  /** A name that nothing in here has. */
+  nextName(): string {
+    return `#${(this.count++).toString(36)}`;
+  }
+
+  /** Removes what nobody needs any more. A failure is left to the next start: the caller's work is done. */
+  discard(name: string): void {
+    try {
+      this.removeTree(name);
+    } catch {
+      return;
+    }
+  }
+
+  /**
+   * Removes a tree of any depth without recursion and with one descriptor: subdirectories that are not empty move up into the work
+   * directory first. Links are not followed. Throws what the system says of the first thing that cannot be removed.
+   */
+  removeTree(top: string): void {
+    const pending = [top];
+    for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
+      if (this.removeOne(name)) continue;
+      this.emptyDirectory(name, pending);
+      const result = native.unlink(this.fd, name, AT_REMOVEDIR);
+      if (result < 0) check(result, "rmdir", "in the work directory");
+    }
+  }
+
+  /** False when it is a directory with entries. */
+  private removeOne(name: string): boolean {
+    const stat = statAt(this.fd, name);
+    if (stat === undefined) return true;
+    const result = native.unlink(this.fd, name, isDirectory(stat.mode) ? AT_REMOVEDIR : 0);
+    if (isDirectory(stat.mode) && (result === ENOTEMPTY || result === EEXIST || result === EACCES)) return false;
+    check(result, "unlink", "in the work directory");
+    return true;
+  }
+
+  private emptyDirectory(name: string, pending: string[]): void {
+    // Leftovers may have any permission bits, and moving a directory takes write permission on it.
+    native.chmod(this.fd, name, 0o700);
+    const dir = check(native.open(this.fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, 0), "open", "in the work directory");
+    try {
+      for (const entry of readDirents(dir)) {
+        const isDir = entry.type === 0 ? isDirectory(statAt(dir, entry.name)?.mode ?? 0) : entry.type === S_IFDIR;
+        const result = native.unlink(dir, entry.name, isDir ? AT_REMOVEDIR : 0);
+        if (result >= 0 || result === ENOENT) continue;
+        if (!isDir) check(result, "unlink", "in the work directory");
+        native.chmod(dir, entry.name, 0o700);
+        const moved = this.nextName();
+        check(native.rename(dir, entry.name, this.fd, moved, 0), "rename", "in the work directory");
+        pending.push(moved);
+      }
+    } finally {
+      native.close(dir);
+    }
+  }
+
+  /** Idempotent. */
+  close(): void {
+    if (this.closed) return;
+    this.closed = true;
+    for (const { name } of listNames(this.fd)) if (name !== "incompat") this.discard(name);
+    if (this.temporary && native.unlink(this.locks[0]!, "work", AT_REMOVEDIR) >= 0) native.unlink(AT_FDCWD, pathBytes(this.path), AT_REMOVEDIR);
+    native.close(this.fd);
+    for (const fd of this.locks) native.close(fd);
+  }
+
+  private cleanAtStart(path: string): void {
+    for (const { name } of listNames(this.fd)) {
+      if (name === "incompat") this.refuseIncompat(path);
+      // Names given out below must not meet leftovers that are still to be removed.
+      const moved = `old${this.nextName()}`;
+      check(native.rename(this.fd, name, this.fd, moved, 0), "rename", `of a leftover in ${path}/work`);
+      this.removeTree(moved);
+    }
+  }
+
+  private refuseIncompat(path: string): void {
+    const dir = check(native.open(this.fd, "incompat", O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, 0), "open", `of ${path}/work/incompat`);
+    const features = readDirents(dir).map((entry) => entry.name);
+    native.close(dir);
+    if (features.length === 0) return;
+    const mark = `${path}/work/incompat/${features[0]}`;
+    throw new FsError("EINVAL", "mount", `the upper was last mounted ${features[0]} and may have lost writes; remove ${mark} to use it all the same`);
+  }
+
+  private markVolatile(): void {
+    check(native.mkdir(this.fd, "incompat", 0o700), "mkdir");
+    check(native.mkdir(this.fd, "incompat/volatile", 0o700), "mkdir");
+  }
+}
+
+/** rename(2) that replaces nothing; two steps where the filesystem cannot do it in one. Returns a negative errno. */
+export function renameNew(fromFd: number, from: string, toFd: number, to: string): number {
+  const result = native.rename(fromFd, from, toFd, to, RENAME_NOREPLACE);
+  if (result !== EINVAL) return result;
+  return statAt(toFd, to) === undefined ? native.rename(fromFd, from, toFd, to, 0) : EEXIST;
+}
+
+function checkPlaces(path: string, workFd: number, upperFd: number): void {
+  const work = statFd(workFd);
+  const upper = statFd(upperFd);
+  if (work.dev !== upper.dev || work.mountId !== upper.mountId) {
+    throw new FsError("EXDEV", "mount", `the work directory ${path} must be on the same filesystem, and in the same mount, as the upper directory`);
+  }
+  const workPath = pathOf(workFd);
+  const upperPath = pathOf(upperFd);
+  if (work.ino === upper.ino || `${upperPath}/`.startsWith(`${workPath}/`) || `${workPath}/`.startsWith(`${upperPath}/`)) {
+    throw new FsError("EINVAL", "mount", `the work directory ${path} and the upper directory must not be one inside the other`);
+  }
+}
+
+/** For messages and the check above only; nothing is opened by it. */
+function pathOf(fd: number): string {
+  const target = Buffer.alloc(4096);
+  const length = check(native.readlink(AT_FDCWD, `/proc/self/fd/${fd}`, target), "readlink");
+  return target.toString("latin1", 0, length);
+}
+
+function lock(fd: number, what: string): void {
+  const result = native.flock(fd, LOCK_EX | LOCK_NB);
+  if (result === EAGAIN) throw new FsError("EBUSY", "mount", `${what} is in use${holderOf(fd)}`);
+  check(result, "flock", `of ${what}`);
+}
+
+/** " by process 123", where the system tells. Lines of /proc/locks: `1: FLOCK  ADVISORY  WRITE 123 08:01:456 0 EOF`. */
+function holderOf(fd: number): string {
+  try {
+    const { ino } = statFd(fd);
+    const held = readFileSync("/proc/locks", "latin1").split("\n").find((line) => line.includes("FLOCK") && line.includes(`:${ino} `));
+    const pid = held?.trim().split(/\s+/)[4];
+    return pid === undefined || pid === "-1" || pid === "0" ? "" : ` by process ${pid}`;
+  } catch {
+    return "";
+  }
+}
+
+function openWork(workdir: number, path: string): number {
+  const made = native.mkdir(workdir, "work", 0o700);
+  if (made < 0 && made !== EEXIST) check(made, "mkdir", `of ${path}/work`);
+  native.chmod(workdir, "work", 0o700);
+  const fd = check(native.open(workdir, "work", O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, 0), "open", `of ${path}/work`);
+  // What is made in here must not inherit from here.
+  native.removexattr(fd, "", DEFAULT_ACL);
+  return fd;
+}
+
+function listNames(fd: number): readonly { readonly name: string }[] {
+  check(native.lseek(fd, 0, 0), "lseek");
+  return readDirents(fd);
+}
