@@ -4,7 +4,6 @@
  */
 import { execFile } from "node:child_process";
 import { readFileSync, statSync } from "node:fs";
-import { release } from "node:os";
 import { errnoName, FsError } from "../base/errors.js";
 import { O_NONBLOCK, O_RDWR } from "../base/mode.js";
 import { pathBytes } from "../base/name.js";
@@ -20,8 +19,7 @@ export interface MountRequest {
   readonly source?: string;
   /** The type is shown as fuse.<subtype>. Letters, digits, "-" and "_". */
   readonly subtype: string;
-  /** Generic mount options by name: "ro", "nosuid", "nodev", "noexec", "noatime", "dirsync", …, and their opposites. */
-  readonly flags?: readonly string[];
+  readonly flags?: readonly MountFlag[];
   /** Users other than the one who mounts may use the mount. */
   readonly allowOther?: boolean;
   /** The kernel checks permission bits; default true, because no tree does. */
@@ -41,35 +39,39 @@ export interface Mounted {
 }
 
 /** What an option sets: a bit for mount(2), a bit for fsmount(2), and whether it is the superblock's. */
-interface MountFlag {
+interface FlagBits {
   readonly ms: number;
   readonly attr: number;
   readonly superblock?: boolean;
 }
 
 // linux/mount.h: MS_* and MOUNT_ATTR_*.
-const mountFlags = new Map<string, MountFlag>([
-  ["ro", { ms: 1, attr: 0x1, superblock: true }],
-  ["nosuid", { ms: 2, attr: 0x2 }],
-  ["nodev", { ms: 4, attr: 0x4 }],
-  ["noexec", { ms: 8, attr: 0x8 }],
-  ["sync", { ms: 16, attr: 0, superblock: true }],
-  ["dirsync", { ms: 128, attr: 0, superblock: true }],
-  ["nosymfollow", { ms: 256, attr: 0x200000 }],
-  ["noatime", { ms: 1024, attr: 0x10 }],
-  ["nodiratime", { ms: 2048, attr: 0x80 }],
-  ["strictatime", { ms: 1 << 24, attr: 0x20 }],
-  ["lazytime", { ms: 1 << 25, attr: 0, superblock: true }],
-]);
-/** The defaults, said aloud; each takes back the flag it names. */
-const opposites = new Map<string, string>([
-  ["rw", "ro"], ["suid", "nosuid"], ["dev", "nodev"], ["exec", "noexec"], ["async", "sync"], ["symfollow", "nosymfollow"], ["atime", "noatime"],
-  ["diratime", "nodiratime"], ["relatime", "strictatime"], ["nostrictatime", "strictatime"], ["nolazytime", "lazytime"],
-]);
+const mountFlags = {
+  ro: { ms: 1, attr: 0x1, superblock: true },
+  nosuid: { ms: 2, attr: 0x2 },
+  nodev: { ms: 4, attr: 0x4 },
+  noexec: { ms: 8, attr: 0x8 },
+  sync: { ms: 16, attr: 0, superblock: true },
+  dirsync: { ms: 128, attr: 0, superblock: true },
+  nosymfollow: { ms: 256, attr: 0x200000 },
+  noatime: { ms: 1024, attr: 0x10 },
+  nodiratime: { ms: 2048, attr: 0x80 },
+  strictatime: { ms: 1 << 24, attr: 0x20 },
+  lazytime: { ms: 1 << 25, attr: 0, superblock: true },
+} as const satisfies Record<string, FlagBits>;
+type SetFlag = keyof typeof mountFlags;
 
-/** The names that MountRequest.flags takes. */
-export function isMountFlag(name: string): boolean {
-  return mountFlags.has(name) || opposites.has(name);
+/** The defaults, said aloud; each takes back the flag it names. */
+const opposites = {
+  rw: "ro", suid: "nosuid", dev: "nodev", exec: "noexec", async: "sync", symfollow: "nosymfollow", atime: "noatime", diratime: "nodiratime",
+  relatime: "strictatime", nostrictatime: "strictatime", nolazytime: "lazytime",
+} as const satisfies Record<string, SetFlag>;
+
+/** A generic mount option. Of two that contradict each other the later counts. */
+export type MountFlag = SetFlag | keyof typeof opposites;
+
+export function isMountFlag(name: string): name is MountFlag {
+  return Object.hasOwn(mountFlags, name) || Object.hasOwn(opposites, name);
 }
 
 /** Mounts, or throws one Error (FsError where the kernel refused) that says what is missing. Blocks; nothing serves yet. */
@@ -113,24 +115,11 @@ export async function unmount(mountpoint: string, options: UnmountOptions = {}):
   await unmountByHelper(mountpoint, options.lazy === true);
 }
 
-/**
- * Whether the kernel would take backing ids from this process: CAP_SYS_ADMIN in the initial user namespace, Linux 6.9. The last word is
- * INIT's, where a kernel built without passthrough does not offer it.
- */
-export function probePassthrough(): boolean {
-  const [major = 0, minor = 0] = release().split(".").map(Number);
-  if (major < 6 || (major === 6 && minor < 9)) return false;
-  if (native.hasSysAdmin() !== 1) return false;
-  const map = readFileSync("/proc/self/uid_map", "latin1").trim().split(/\s+/);
-  return map.length === 3 && map[0] === "0" && map[1] === "0" && map[2] === "4294967295";
-}
-
-function effectiveFlags(names: readonly string[]): ReadonlySet<string> {
-  const flags = new Set<string>();
+function effectiveFlags(names: readonly MountFlag[]): ReadonlySet<SetFlag> {
+  const flags = new Set<SetFlag>();
   for (const name of names) {
-    const opposite = opposites.get(name);
-    if (opposite !== undefined) flags.delete(opposite);
-    else if (mountFlags.has(name)) flags.add(name);
+    if (name in opposites) flags.delete(opposites[name as keyof typeof opposites]);
+    else if (name in mountFlags) flags.add(name as SetFlag);
     else throw new Error(`mount option ${JSON.stringify(name)} is not known`);
   }
   return flags;
@@ -167,30 +156,30 @@ function filesystemOptions(fd: number, request: MountRequest): string[] {
 }
 
 /** The mount, or a negative errno. */
-function mountHere(fd: number, request: MountRequest, flags: ReadonlySet<string>): Mounted | number {
+function mountHere(fd: number, request: MountRequest, flags: ReadonlySet<SetFlag>): Mounted | number {
   let bits = 0;
-  for (const name of flags) bits |= mountFlags.get(name)?.ms ?? 0;
+  for (const name of flags) bits |= mountFlags[name].ms;
   const source = pathBytes(request.source ?? request.subtype);
   const data = filesystemOptions(fd, request).join(",");
   const result = native.mount(source, pathBytes(request.mountpoint), `fuse.${request.subtype}`, bits, data);
   return result < 0 ? result : { fd, mountFd: -1, via: "mount" };
 }
 
-function mountDetached(fd: number, request: MountRequest, flags: ReadonlySet<string>): Mounted | number {
+function mountDetached(fd: number, request: MountRequest, flags: ReadonlySet<SetFlag>): Mounted | number {
   const source = pathBytes(request.source ?? request.subtype);
   if (source.includes("\n")) throw new FsError("EINVAL", "fsmount", "of a source with a line break");
   const options = [`source=${source}`, `subtype=${request.subtype}`, ...filesystemOptions(fd, request)];
   let attributes = 0;
   for (const name of flags) {
-    const flag = mountFlags.get(name);
-    attributes |= flag?.attr ?? 0;
-    if (flag?.superblock === true) options.push(name);
+    const flag: FlagBits = mountFlags[name];
+    attributes |= flag.attr;
+    if (flag.superblock === true) options.push(name);
   }
   const mountFd = native.fsmount("fuse", options.join("\n"), attributes);
   return mountFd < 0 ? mountFd : { fd, mountFd, via: "fsmount" };
 }
 
-function mountByHelper(request: MountRequest, flags: ReadonlySet<string>): Mounted {
+function mountByHelper(request: MountRequest, flags: ReadonlySet<SetFlag>): Mounted {
   if (request.allowOther === true && process.getuid?.() !== 0 && !userMayAllowOther()) {
     throw new FsError("EPERM", "fusermount", "option allow_other needs the line \"user_allow_other\" in /etc/fuse.conf");
   }

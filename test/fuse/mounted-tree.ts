@@ -1,0 +1,79 @@
+/** A mount served by a child process, so that a test may use it: serving-child.ts does the serving. Always unmounted by close(). */
+import { fork, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmdirSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { native } from "../../lib/sys/binding.js";
+import type { Ask, Setup, State } from "./serving-child.js";
+
+export class MountedTree {
+  readonly path: string;
+  readonly #child: ChildProcess;
+
+  private constructor(path: string, child: ChildProcess) {
+    this.path = path;
+    this.#child = child;
+  }
+
+  static async start(setup: Omit<Setup, "mountpoint">): Promise<MountedTree> {
+    const path = mkdtempSync(join(tmpdir(), "stratafs-fuse-"));
+    const program = fileURLToPath(new URL("serving-child.js", import.meta.url));
+    const child = fork(program, [JSON.stringify({ ...setup, mountpoint: path })], { stdio: "inherit" });
+    const mounted = new MountedTree(path, child);
+    const [answer] = (await once(child, "message")) as [{ failed?: string }];
+    if (answer.failed === undefined) return mounted;
+    rmdirSync(path);
+    throw new Error(answer.failed);
+  }
+
+  counters(): Promise<Record<string, number>> {
+    return this.#ask("counters") as Promise<Record<string, number>>;
+  }
+
+  state(): Promise<State> {
+    return this.#ask("state") as Promise<State>;
+  }
+
+  /** What `work` asked of the server, FORGET and BATCH_FORGET left out: the kernel sends those when it likes. */
+  async requestsOf(work: () => void | Promise<void>): Promise<Record<string, number>> {
+    const before = await this.counters();
+    await work();
+    const after = await this.counters();
+    const asked: Record<string, number> = {};
+    for (const [name, count] of Object.entries(after)) {
+      const more = count - (before[name] ?? 0);
+      if (more > 0 && name !== "FORGET" && name !== "BATCH_FORGET") asked[name] = more;
+    }
+    return asked;
+  }
+
+  /** Unmounts, waits for the child's end, and removes the mountpoint. Rejects when it could not be unmounted or the child did not end well. */
+  async close(): Promise<void> {
+    if (this.#child.exitCode === null) {
+      const ended = once(this.#child, "exit");
+      this.#child.send("unmount" satisfies Ask);
+      const refused = once(this.#child, "message").then(([answer]) => (answer as { failed: string }).failed);
+      const failed = await Promise.race([ended.then(() => undefined), refused]);
+      if (failed !== undefined) native.umount(this.path, 2);
+      await ended;
+      rmdirSync(this.path);
+      if (failed !== undefined) throw new Error(failed);
+    }
+    if (this.#child.exitCode !== 0) throw new Error(`the serving process ended with ${this.#child.exitCode}`);
+  }
+
+  /** Ends the child without warning; the mount is aborted. */
+  kill(): void {
+    this.#child.kill("SIGKILL");
+    native.umount(this.path, 1);
+    native.umount(this.path, 2);
+  }
+
+  async #ask(what: Ask): Promise<unknown> {
+    this.#child.send(what);
+    const [answer] = (await once(this.#child, "message")) as [unknown];
+    return answer;
+  }
+}

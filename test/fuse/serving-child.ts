@@ -1,0 +1,63 @@
+/**
+ * Serves a MemoryFileSystem in a process of its own, for tests that use the mount. Started by mounted-tree.ts with the setup as JSON in argv[2];
+ * speaks over the IPC channel: {ready} or {failed}, then answers each request but "unmount", whose answer is its end.
+ */
+import { DeviceChannel } from "../../lib/fuse/device-channel.js";
+import { mountFuse, unmount } from "../../lib/fuse/mountpoint.js";
+import type { DataMode } from "../../lib/fuse/policy.js";
+import { Session } from "../../lib/fuse/session.js";
+import { MemoryFileSystem } from "../helpers/memory-file-system.js";
+
+export interface Setup {
+  readonly mountpoint: string;
+  readonly data: DataMode;
+  readonly descriptors: boolean;
+  readonly late?: boolean;
+  /** Path to text. */
+  readonly files?: Readonly<Record<string, string>>;
+  /** As files, but moved by the first open for writing. */
+  readonly lower?: Readonly<Record<string, string>>;
+  /** So many files called f0, f1, … in the directory "many". */
+  readonly many?: number;
+  readonly openFiles?: number;
+  readonly idleBackings?: number;
+}
+export type Ask = "counters" | "unmount" | "state";
+export interface State {
+  readonly nodes: number;
+  readonly openFiles: number;
+  readonly forgotten: number;
+  readonly logged: readonly string[];
+}
+
+async function serve(setup: Setup): Promise<void> {
+  const tree = new MemoryFileSystem({ descriptors: setup.descriptors, late: setup.late ?? false });
+  for (const [path, text] of Object.entries(setup.files ?? {})) tree.put(path, text);
+  for (const [path, text] of Object.entries(setup.lower ?? {})) tree.put(path, text, true);
+  for (let i = 0; i < (setup.many ?? 0); i++) tree.put(`many/f${i}`, "");
+  const logged: string[] = [];
+  const { fd } = mountFuse({ mountpoint: setup.mountpoint, subtype: "stratafs-test", flags: ["nodev"], allowOther: true });
+  const session = new Session(tree, new DeviceChannel(fd), {
+    dataMode: setup.data,
+    log: (message) => logged.push(message),
+    ...(setup.openFiles === undefined ? {} : { openFiles: setup.openFiles }),
+    ...(setup.idleBackings === undefined ? {} : { idleBackings: setup.idleBackings }),
+  });
+  session.start();
+  await session.ready;
+  process.on("message", (ask: Ask) => {
+    if (ask === "counters") process.send?.(session.counters());
+    else if (ask === "unmount") unmount(setup.mountpoint).catch((error: unknown) => process.send?.({ failed: String(error) }));
+    else process.send?.({ nodes: session.nodes.size, openFiles: session.files.size, forgotten: tree.forgotten.length, logged } satisfies State);
+  });
+  process.send?.({ ready: true });
+  await session.closed;
+  tree.close();
+  process.disconnect?.();
+}
+
+serve(JSON.parse(process.argv[2] ?? "{}") as Setup).catch((error: unknown) => {
+  process.send?.({ failed: String(error) });
+  process.exitCode = 1;
+  process.disconnect?.();
+});
