@@ -51,9 +51,12 @@ async function version(): Promise<number> {
   return 0;
 }
 
+let status: number;
 try {
-  process.exitCode = await main();
+  status = await main();
 } catch (error) {
   complain(messageOf(error));
-  process.exitCode = error instanceof UsageError ? 2 : 1;
+  status = error instanceof UsageError ? 2 : 1;
 }
+// All output is written by now; whatever else is still open must not keep a finished command alive.
+process.exit(status);

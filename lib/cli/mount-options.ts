@@ -163,7 +163,7 @@ function overlap(startA: number, startB: number, a: IdRange, b: IdRange): boolea
 /** Each row: words of which the last one given counts. Both words of a row go to the mount, which knows its own defaults. */
 const flagGroups: readonly (readonly string[])[] = [
   ["nosuid", "suid"], ["nodev", "dev"], ["noexec", "exec"], ["sync", "async"], ["dirsync"], ["nodiratime", "diratime"], ["lazytime", "nolazytime"],
-  ["noatime", "atime", "relatime", "norelatime", "strictatime", "nostrictatime"], ["nosymfollow", "symfollow"], ["silent", "loud"], ["mand", "nomand"],
+  ["noatime", "atime", "relatime", "strictatime", "nostrictatime"], ["nosymfollow", "symfollow"],
 ];
 
 function flagGroup(word: string): readonly string[] | undefined {
@@ -175,8 +175,10 @@ function addFlag(set: MountOptionSet, word: string): void {
   set.flags = [...set.flags.filter((flag) => !group.includes(flag)), word];
 }
 
-/** Words that fstab and mount(8) keep for themselves: passed down by some callers, meant for nobody here. */
-const fstabWords = new Set(["defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail", "_netdev"]);
+/** Words that fstab and mount(8) keep for themselves, and flags without a meaning for FUSE: passed down by some callers, meant for nobody here. */
+const fstabWords = new Set([
+  "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail", "_netdev", "norelatime", "silent", "loud", "mand", "nomand",
+]);
 
 function isSilent(option: RawOption): boolean {
   return fstabWords.has(option.key) || option.key === "comment" || /^x-/i.test(option.key);

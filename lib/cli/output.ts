@@ -14,6 +14,11 @@ export function complain(line: string): void {
   write(2, `stratafs: ${line.replaceAll("\n", " ")}\n`);
 }
 
+/** A result line of a command whose stdout belongs to somebody else. */
+export function printAside(line: string): void {
+  write(2, `${line}\n`);
+}
+
 /** One line about any thrown value, the message without a stack. */
 export function messageOf(error: unknown): string {
   return error instanceof Error && error.message !== "" ? error.message : String(error);

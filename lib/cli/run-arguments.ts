@@ -3,9 +3,16 @@
  * What comes after `--` belongs to the command that is run and is never read.
  */
 import { isAbsolute, normalize, resolve } from "node:path";
-import type { Volume } from "../index.js";
 import { readArguments } from "./arguments.js";
 import { UsageError } from "./usage.js";
+
+export interface Volume {
+  /** On the host. */
+  readonly source: string;
+  /** In the root. */
+  readonly target: string;
+  readonly readOnly: boolean;
+}
 
 export interface RunRequest {
   /** Topmost first, never empty. */

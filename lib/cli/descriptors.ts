@@ -1,8 +1,5 @@
-/**
- * What a serving process does with what it got from whoever started it: no open files of theirs, no terminal, no working directory.
- */
+/** What a serving process does with the descriptors it got from whoever started it. */
 import { closeSync, openSync, readdirSync, readlinkSync } from "node:fs";
-import { native } from "../sys/binding.js";
 
 /**
  * Closes the descriptors above `last` that came from process `starter` (it waits for us, so its own are still open): same number, same
@@ -15,14 +12,6 @@ export function closeInherited(starter: number, last: number): void {
     const mine = target("self", fd);
     if (mine !== undefined && mine === target(String(starter), fd)) closeQuietly(fd);
   }
-}
-
-/** A session of its own, file modes untouched, as many descriptors as allowed. The cwd is the caller's to change. */
-export function leaveStarter(): void {
-  // EPERM: whoever started us has done it.
-  native.setsid();
-  process.umask(0);
-  native.raiseFileLimit();
 }
 
 /** Descriptor 2 becomes the log, or /dev/null: the file opened takes the lowest free number. Throws as open(2) does. */

@@ -1,0 +1,58 @@
+/** From what was asked for to what the library takes: a MountRequest as a stack of layers and as options of the mount. Pure. */
+import { directoryLayer, directoryUpper, type MountOptions, type StackDescription } from "../index.js";
+import type { MountOptionSet } from "./mount-options.js";
+import type { MountRequest } from "./mount-arguments.js";
+
+/**
+ * Other tools own the directories of such a mount and read them as kernel overlayfs without options would: redirects and metadata-only
+ * copies are written only on request, and opaque directories get the AUFS mark too.
+ */
+export function stackOf(request: MountOptionSet, env: NodeJS.ProcessEnv): StackDescription {
+  const ids = {
+    uids: request.uidMap,
+    gids: request.gidMap,
+    ...(request.squashUid === undefined ? {} : { squashUid: request.squashUid }),
+    ...(request.squashGid === undefined ? {} : { squashGid: request.squashGid }),
+  };
+  const honour = { redirect: request.redirect !== "nofollow" };
+  const plainWhiteouts = (env["FUSE_OVERLAYFS_DISABLE_OVL_WHITEOUT"] ?? "") !== "";
+  return {
+    lowers: request.lowers.map((path) => directoryLayer(path, { ids, honour })),
+    dataLayers: request.dataLowers.map((path) => directoryLayer(path, { ids })),
+    ...(request.upper === undefined || request.work === undefined ? {} : {
+      upper: directoryUpper(request.upper, {
+        workdir: request.work, ids, honour, xattrPrefix: request.userXattr ? "user" : "auto", whiteouts: plainWhiteouts ? "dotwh" : "auto", opaqueSentinel: true,
+        volatile: request.volatile, redirect: request.redirect === "on", metacopy: request.metacopy === true, xattrPermissions: request.xattrPermissions,
+      }),
+    }),
+    ino32: request.ino32,
+    staticNlink: request.staticNlink,
+  };
+}
+
+/**
+ * What root mounts is for everybody, with setuid programs working; device files only count when asked for. An ordinary user's mount is
+ * his own, as fusermount wants it.
+ */
+export function mountOptionsOf(request: MountRequest, root: boolean): MountOptions {
+  const readOnly = request.readOnly || request.upper === undefined;
+  return {
+    data: request.data,
+    host: request.host,
+    acl: request.acl,
+    allowOther: request.allowOther ?? root,
+    defaultPermissions: request.defaultPermissions ?? true,
+    flags: flagsOf(request.flags, root, readOnly),
+    source: request.source,
+    subtype: request.subtype ?? "stratafs",
+    ...(request.timeoutSec === undefined ? {} : { timeoutSec: request.timeoutSec }),
+  };
+}
+
+function flagsOf(asked: readonly string[], root: boolean, readOnly: boolean): string[] {
+  const flags = [...asked];
+  if (!flags.includes("dev") && !flags.includes("nodev")) flags.push("nodev");
+  if (!root && !flags.includes("suid") && !flags.includes("nosuid")) flags.push("nosuid");
+  if (readOnly) flags.push("ro");
+  return flags;
+}

@@ -1,0 +1,211 @@
+/**
+ * `stratafs run`: one process that serves a root and has a command live in it. As an ordinary user it first starts itself again as
+ * root of a user namespace.
+ * Order: layers opened; the root mounted, attached nowhere that others see; the command started; its end; the end of the mount;
+ * the diff; what was temporary removed. Always true: nothing here touches the mount's files, because this thread serves them.
+ */
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import {
+  closeDescriptor, CommandError, detachedCopy, directoryLayer, directoryUpper, hasSingleId, inInitialUserNamespace, mayMount, memoryLayer, mount, mountFuse,
+  overlay, pathBytes, runContained, runInUserNamespace, serve, type Container, type Exit, type FileSystem, type StackDescription,
+} from "../index.js";
+import { diffOf, plainLine } from "./diff.js";
+import { complain, messageOf, printAside } from "./output.js";
+import { missingMountpoints, resolveInTree, type Wanted } from "./root-paths.js";
+import { parseRun, type RunRequest } from "./run-arguments.js";
+
+/** Set for the copy of this program that is root of a user namespace, so that it does not start another. */
+const INSIDE = "STRATAFS_RUN_INSIDE";
+const RESOLV_CONF = "/etc/resolv.conf";
+/** How long a mount may take to end after its last process, before its directories are left as they are. */
+const END_MS = 10_000;
+
+/** The command's own exit status, 128+N for signal N; 127 or 126 when it cannot be executed, 125 when it was never tried. Throws UsageError. */
+export async function runCommand(args: readonly string[]): Promise<number> {
+  const request = parseRun(args, () => process.cwd());
+  try {
+    if (process.getuid!() === 0 && mayMount()) return statusOf(await runHere(request));
+    if (process.env[INSIDE] !== undefined) throw new Error("this user namespace may not mount; is the kernel configured to refuse it?");
+    const env = Object.entries({ ...process.env, [INSIDE]: "1" }).map(([name, value]) => `${name}=${value}`);
+    return statusOf(await runInUserNamespace(process.execPath, [process.execPath, ...process.execArgv, process.argv[1] ?? "", "run", ...args], env));
+  } catch (error) {
+    complain(`run: ${messageOf(error)}`);
+    return error instanceof CommandError ? (error.code === "ENOENT" ? 127 : 126) : 125;
+  }
+}
+
+function statusOf(exit: Exit): number {
+  return "code" in exit ? exit.code : 128 + exit.signal;
+}
+
+async function runHere(request: RunRequest): Promise<Exit> {
+  const scratch = mkdtempSync(join(tmpdir(), "stratafs-run-"));
+  try {
+    const upper = upperOf(request, scratch);
+    const exit = await withMountedRoot(request, scratch, upper);
+    if (request.diff && upper !== undefined) for (const change of await diffOf(upper.path, request.lowers)) printAside(plainLine(change));
+    if (request.keep && request.upper === "temporary") {
+      printAside(`stratafs: the upper directory is ${upper?.path}`);
+      rmSync(join(scratch, "root"), { recursive: true, force: true });
+    }
+    return exit;
+  } finally {
+    if (!(request.keep && request.upper === "temporary")) rmSync(scratch, { recursive: true, force: true });
+  }
+}
+
+function upperOf(request: RunRequest, scratch: string): { path: string; work: string | undefined } | undefined {
+  if (request.upper === "none") return undefined;
+  if (request.upper !== "temporary") {
+    mkdirSync(request.upper.path, { recursive: true });
+    if (request.upper.work !== undefined) mkdirSync(request.upper.work, { recursive: true });
+    return request.upper;
+  }
+  const upper = { path: join(scratch, "upper"), work: join(scratch, "work") };
+  mkdirSync(upper.path, { mode: 0o755 });
+  mkdirSync(upper.work, { mode: 0o700 });
+  return upper;
+}
+
+async function withMountedRoot(request: RunRequest, scratch: string, upper: { path: string; work: string | undefined } | undefined): Promise<Exit> {
+  const stack = stackOf(request, upper);
+  const root = join(scratch, "root");
+  mkdirSync(root);
+  const { tree, attach } = openRoot(request, stack);
+  const options = { data: request.data, log: complain, allowOther: true, defaultPermissions: true, flags: ["nodev", ...(upper === undefined ? ["ro"] : [])] };
+  const container = {
+    scratch: root, privileged: inInitialUserNamespace(), network: request.network, hostname: request.hostname, uid: request.uid, gid: request.gid,
+    dropGroups: !hasSingleId(), cwd: request.cwd, command: request.command, ...environmentOf(request),
+  };
+  process.umask(0);
+  const copies: { fd: number; target: string }[] = [];
+  const closeCopies = (): void => copies.splice(0).forEach(({ fd }) => closeDescriptor(fd));
+  try {
+    for (const { source, target, readOnly } of attach) copies.push({ fd: detachedCopy(source, readOnly), target });
+    const start = (where: Container["root"], onStarted: () => void): Promise<Exit> =>
+      runContained({ ...container, root: where, attach: [...copies] }, () => {
+        closeCopies();
+        onStarted();
+      });
+    return await (request.root === undefined ? runDetached(tree, options, start) : runMounted(tree, request.root, options, start));
+  } finally {
+    closeCopies();
+  }
+}
+
+type Start = (where: Container["root"], onStarted: () => void) => Promise<Exit>;
+type Options = NonNullable<Parameters<typeof mount>[2]>;
+
+/** The mount is nowhere but in the command's namespace, and ends with it. */
+async function runDetached(tree: FileSystem, options: Options, start: Start): Promise<Exit> {
+  const { fd, mountFd } = mountFuse({ ...options, mountpoint: "", subtype: "stratafs", source: "stratafs", detached: true });
+  const served = serve(tree, fd, options);
+  let held = true;
+  const letGo = (): void => {
+    if (held) closeDescriptor(mountFd);
+    held = false;
+  };
+  try {
+    await served.ready;
+    return await start({ mountFd }, letGo);
+  } finally {
+    letGo();
+    await endOf(served.closed);
+  }
+}
+
+async function runMounted(tree: FileSystem, mountpoint: string, options: Options, start: Start): Promise<Exit> {
+  const mounted = await mount(tree, mountpoint, options);
+  try {
+    return await start({ path: mountpoint }, () => undefined);
+  } finally {
+    await endOf(mounted.unmount());
+  }
+}
+
+/** Rejects when what was written could not be made durable, and when the mount does not end. */
+async function endOf(closed: Promise<void>): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error("the root is still in use somewhere")), END_MS);
+  });
+  try {
+    await Promise.race([closed, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function stackOf(request: RunRequest, upper: { path: string; work: string | undefined } | undefined): StackDescription {
+  const oneOwner = { squashUid: 0, squashGid: 0 };
+  const single = hasSingleId();
+  // An owner that this user namespace has no id for could not be written to by its root: it is shown as root.
+  const idsOf = (path: string) => (single || isForeign(path) ? { ids: oneOwner } : {});
+  return {
+    lowers: request.lowers.map((path) => directoryLayer(path, idsOf(path))),
+    ...(upper === undefined ? {} : {
+      upper: directoryUpper(upper.path, { ...(upper.work === undefined ? {} : { workdir: upper.work }), ...(single ? { ids: oneOwner } : {}), volatile: request.upper === "temporary" && !request.keep }),
+    }),
+  };
+}
+
+function isForeign(path: string): boolean {
+  return !inInitialUserNamespace() && statSync(path).uid === Number(readFileSync("/proc/sys/kernel/overflowuid", "utf8"));
+}
+
+interface Attachment {
+  readonly source: string;
+  readonly target: string;
+  readonly readOnly: boolean;
+}
+
+/** The merged view with every mountpoint that the container needs, and what to attach where in it. */
+function openRoot(request: RunRequest, stack: StackDescription): { tree: FileSystem; attach: Attachment[] } {
+  const kindOf = (path: string): Wanted["kind"] => (statSync(path).isDirectory() ? "directory" : "file");
+  const wanted: Wanted[] = ["/proc", "/dev", "/sys"].map((path) => ({ path, kind: "directory" }));
+  for (const { source, target } of request.volumes) wanted.push({ path: pathBytes(target), kind: kindOf(source) });
+  const nameServers = request.network && statSync(RESOLV_CONF, { throwIfNoEntry: false })?.isFile() === true;
+  if (nameServers) wanted.push({ path: RESOLV_CONF, kind: "file" });
+
+  let tree: FileSystem = overlay(stack);
+  try {
+    for (const path of ["/proc", "/dev", "/sys"]) {
+      if (resolveInTree(tree, path).path !== path) throw new Error(`${path} in the root is a symbolic link`);
+    }
+    const missing = missingMountpoints(tree, wanted);
+    if (Object.keys(missing).length > 0) {
+      void tree.close();
+      tree = overlay({ ...stack, lowers: [...stack.lowers, memoryLayer(missing)] });
+    }
+    const attach = request.volumes.map((volume) => ({ ...volume, target: targetOf(tree, volume.target) }));
+    if (nameServers && !isSameFile(tree, RESOLV_CONF)) attach.push({ source: RESOLV_CONF, target: targetOf(tree, RESOLV_CONF), readOnly: true });
+    return { tree, attach };
+  } catch (error) {
+    void tree.close();
+    throw error;
+  }
+}
+
+function targetOf(tree: FileSystem, path: string): string {
+  return Buffer.from(resolveInTree(tree, pathBytes(path)).path, "latin1").toString("utf8");
+}
+
+/** True when the tree's file has the size and time of the host's of the same name: the host's own root, unchanged. */
+function isSameFile(tree: FileSystem, path: string): boolean {
+  const { node } = resolveInTree(tree, path);
+  const host = statSync(path, { bigint: true });
+  const attr = node === undefined ? undefined : tree.getAttr(node);
+  return attr !== undefined && BigInt(attr.size) === host.size && BigInt(attr.mtimeSec) * 1_000_000_000n + BigInt(attr.mtimeNsec) === host.mtimeNs;
+}
+
+const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/** The caller's variables, with those asked for. */
+function environmentOf(request: RunRequest): { env: string[]; path: string } {
+  const { [INSIDE]: _mark, ...mine } = process.env;
+  const all: Record<string, string | undefined> = { PATH: DEFAULT_PATH, ...mine, ...request.env };
+  return { env: Object.entries(all).map(([name, value]) => `${name}=${value}`), path: all["PATH"] ?? DEFAULT_PATH };
+}
+
