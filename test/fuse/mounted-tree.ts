@@ -56,7 +56,7 @@ export class MountedTree {
       this.#child.send("unmount" satisfies Ask);
       const refused = once(this.#child, "message").then(([answer]) => (answer as { failed: string }).failed);
       const failed = await Promise.race([ended.then(() => undefined), refused]);
-      if (failed !== undefined) native.umount(this.path, 2);
+      if (failed !== undefined) this.#abort();
       await ended;
       rmdirSync(this.path);
       if (failed !== undefined) throw new Error(failed);
@@ -67,6 +67,11 @@ export class MountedTree {
   /** Ends the child without warning; the mount is aborted. */
   kill(): void {
     this.#child.kill("SIGKILL");
+    this.#abort();
+  }
+
+  /** MNT_FORCE ends the connection even when the mount is busy; MNT_DETACH takes it away. */
+  #abort(): void {
     native.umount(this.path, 1);
     native.umount(this.path, 2);
   }
