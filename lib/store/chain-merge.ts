@@ -11,7 +11,7 @@
  *   - a whiteout: nothing; an opaque directory: the upper alone, down to the bottom.
  */
 import type { FastHash } from "../base/fast-hash.js";
-import { S_IFDIR, S_IFMT } from "../base/mode.js";
+import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../base/mode.js";
 import type { Digest } from "./digest.js";
 import { StoreError } from "./errors.js";
 import { WHITEOUT_NODE } from "./index-format.js";
@@ -177,13 +177,12 @@ class ChainMerge {
 export function nodeOf(index: IndexReader, row: number): IndexNode {
   const mode = index.mode(row);
   const digestRow = index.digestRow(row);
-  const inline = digestRow < 0 && (mode & S_IFMT) === 0o100000 ? index.inlineBody(row) : undefined;
+  const inline = digestRow < 0 && (mode & S_IFMT) === S_IFREG ? index.inlineBody(row) : undefined;
   return {
     mode, uid: index.uid(row), gid: index.gid(row), mtimeSec: index.mtimeSec(row), mtimeNsec: index.mtimeNsec(row),
     xattrs: index.xattrs(row),
     content: inline !== undefined ? { kind: "inline", bytes: inline } : digestRow >= 0 ? { kind: "object", digest: index.digestAt(digestRow), size: index.size(row) } : undefined,
-    target: (mode & S_IFMT) === 0o120000 ? index.readlink(row) : "",
+    target: (mode & S_IFMT) === S_IFLNK ? index.readlink(row) : "",
     rdev: index.rdev(row),
-    opaque: false, implicit: false, lowerLink: undefined,
   };
 }

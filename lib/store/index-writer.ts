@@ -33,12 +33,6 @@ export interface IndexNode {
   readonly target: string;
   /** Devices, as base/mode's makedev packs it; else 0. */
   readonly rdev: number;
-  /** Directories of layers. */
-  readonly opaque: boolean;
-  /** Directories of layers that only their contents imply. */
-  readonly implicit: boolean;
-  /** A hard link to a file of a lower layer: its path from the root without a leading slash; then every other field is ignored. */
-  readonly lowerLink: string | undefined;
 }
 
 export class IndexWriter {
@@ -51,46 +45,45 @@ export class IndexWriter {
   readonly #blob = new GrowingBytes();
   readonly #metaRows = new Map<string, number>();
   readonly #digestRows = new Map<Digest, number>();
-  /** Offset of what was put in the blob; the key's first character says in which form. */
-  readonly #placed = new Map<string, number>();
+  /** Offsets of what was put in the blob, by the form it has there. */
+  readonly #names = new Map<string, number>();
+  readonly #texts = new Map<string, number>();
+  readonly #xattrs = new Map<string, number>();
+  /** The words of the meta asked for last, which most often is the one asked for next, and its row. */
+  readonly #lastMeta = { mode: -1, uid: 0, gid: 0, xattrs: 0, row: 0 };
 
   constructor(hash: FastHash) {
     this.#hash = hash;
   }
 
-  /** Adds an object; its row. Throws ERR_STORE_LIMIT. */
-  addNode(node: IndexNode): number {
-    const row = this.#nodes.length / NODE_WORDS;
-    if (row >= WHITEOUT_NODE) throw limit("objects");
-    let flags = (node.opaque ? FLAG_OPAQUE : 0) | (node.implicit ? FLAG_IMPLICIT : 0);
+  /** Adds an object; its row. Opaque and implicit directories are of layers only. Throws ERR_STORE_LIMIT. */
+  addNode(node: IndexNode, opaque = false, implicit = false): number {
+    let flags = (opaque ? FLAG_OPAQUE : 0) | (implicit ? FLAG_IMPLICIT : 0);
     let content = 0;
     let size = 0;
     const body = isRegular(node.mode) ? node.content : undefined;
-    if (node.lowerLink !== undefined) {
-      flags = FLAG_LOWER_LINK;
-      size = node.lowerLink.length;
-      content = this.#place("p", node.lowerLink);
-    } else if (isSymlink(node.mode)) {
+    if (isSymlink(node.mode)) {
       size = node.target.length;
-      content = this.#place("p", node.target);
+      content = this.#text(node.target);
     } else if (body?.kind === "inline") {
       if (body.bytes.length > INLINE_MAX) throw new StoreError("ERR_STORE_LIMIT", `expected an inline body of at most ${INLINE_MAX} bytes, found ${body.bytes.length}`);
       flags |= FLAG_INLINE;
       size = body.bytes.length;
-      content = this.#place("p", Buffer.from(body.bytes).toString("latin1"));
+      content = this.#text(latin1Of(body.bytes));
     } else if (body !== undefined) {
       size = body.size;
       content = this.#digest(body.digest);
     } else if ((node.mode & S_IFMT) === S_IFCHR || (node.mode & S_IFMT) === S_IFBLK) {
       content = node.rdev;
     }
-    this.#nodes.push(this.#meta(node, flags));
-    this.#nodes.push(isDirectory(node.mode) && node.lowerLink === undefined ? 2 : 0);
-    this.#nodes.push(content);
-    this.#nodes.push(node.mtimeNsec);
-    this.#nodes.pushNumber(node.mtimeSec);
-    this.#nodes.pushNumber(size);
-    return row;
+    const xattrs = node.xattrs.size === 0 ? 0 : this.#placeXattrs(node.xattrs) + 1;
+    const meta = this.#meta(node.mode | flags, node.uid, node.gid, xattrs);
+    return this.#push(meta, isDirectory(node.mode) ? 2 : 0, content, node.mtimeSec, node.mtimeNsec, size);
+  }
+
+  /** Adds a hard link to a file of a lower layer, given by its path from the root without a leading slash; its row. */
+  addLowerLink(path: string): number {
+    return this.#push(this.#meta(FLAG_LOWER_LINK, 0, 0, 0), 0, this.#text(path), 0, 0, path.length);
   }
 
   /**
@@ -108,7 +101,7 @@ export class IndexWriter {
     for (let i = 0; i < count; i++) {
       const name = names[i] as string;
       const child = rows[i] as number;
-      this.#entries.push(this.#place("n", name));
+      this.#entries.push(this.#name(name));
       this.#entries.push(child);
       pairs.push({ hash: this.#hash.name(name), entry: first + i });
       if (child === WHITEOUT_NODE) continue;
@@ -142,17 +135,33 @@ export class IndexWriter {
     return isDirectory(this.#metas.get(this.#nodes.get(row * NODE_WORDS) * META_WORDS) & 0xffff);
   }
 
-  #meta(node: IndexNode, flags: number): number {
-    const xattrs = node.xattrs.size === 0 || node.lowerLink !== undefined ? 0 : this.#placeXattrs(node.xattrs) + 1;
-    // A link to a lower file has none of its own attributes.
-    const words = node.lowerLink === undefined ? [node.mode | flags, node.uid, node.gid, xattrs] : [flags, 0, 0, 0];
-    const key = words.join();
+  #push(meta: number, nlink: number, content: number, mtimeSec: number, mtimeNsec: number, size: number): number {
+    const row = this.#nodes.length / NODE_WORDS;
+    if (row >= WHITEOUT_NODE) throw limit("objects");
+    this.#nodes.push(meta);
+    this.#nodes.push(nlink);
+    this.#nodes.push(content);
+    this.#nodes.push(mtimeNsec);
+    this.#nodes.pushNumber(mtimeSec);
+    this.#nodes.pushNumber(size);
+    return row;
+  }
+
+  #meta(mode: number, uid: number, gid: number, xattrs: number): number {
+    const last = this.#lastMeta;
+    if (last.mode === mode && last.uid === uid && last.gid === gid && last.xattrs === xattrs) return last.row;
+    const key = `${mode},${uid},${gid},${xattrs}`;
     let row = this.#metaRows.get(key);
     if (row === undefined) {
       row = this.#metas.length / META_WORDS;
-      for (const word of words) this.#metas.push(word);
+      for (const word of [mode, uid, gid, xattrs]) this.#metas.push(word);
       this.#metaRows.set(key, row);
     }
+    last.mode = mode;
+    last.uid = uid;
+    last.gid = gid;
+    last.xattrs = xattrs;
+    last.row = row;
     return row;
   }
 
@@ -166,16 +175,30 @@ export class IndexWriter {
     return row;
   }
 
-  /** Form "n": one byte of length, then the bytes. Form "p": the bytes alone, their length being elsewhere. Form "x": as FORMAT.md says. */
-  #place(form: "n" | "p" | "x", latin1: string): number {
-    const key = form + latin1;
-    const known = this.#placed.get(key);
-    if (known !== undefined) return known;
+  /** One byte of length, then the bytes. */
+  #name(name: string): number {
+    let offset = this.#names.get(name);
+    if (offset === undefined) {
+      offset = this.#place(String.fromCharCode(name.length) + name);
+      this.#names.set(name, offset);
+    }
+    return offset;
+  }
+
+  /** The bytes alone, their count being elsewhere. */
+  #text(text: string): number {
+    let offset = this.#texts.get(text);
+    if (offset === undefined) {
+      offset = this.#place(text);
+      this.#texts.set(text, offset);
+    }
+    return offset;
+  }
+
+  #place(latin1: string): number {
     const offset = this.#blob.length;
-    if (offset + latin1.length + 1 > 0xfffffff0) throw limit("bytes of names and small bodies");
-    if (form === "n") this.#blob.pushLatin1(String.fromCharCode(latin1.length));
+    if (offset + latin1.length > 0xfffffff0) throw limit("bytes of names and small bodies");
     this.#blob.pushLatin1(latin1);
-    this.#placed.set(key, offset);
     return offset;
   }
 
@@ -186,10 +209,20 @@ export class IndexWriter {
     for (const [key, value] of sorted) {
       if (key.length > 255 || value.length > 0xffffff) throw new StoreError("ERR_STORE_LIMIT", `expected an extended attribute with a name of at most 255 bytes and a value of at most 16 MiB, found ${key.length} and ${value.length}`);
       const length = value.length;
-      parts.push(String.fromCharCode(key.length, length & 0xff, (length >>> 8) & 0xff, length >>> 16), key, Buffer.from(value).toString("latin1"));
+      parts.push(String.fromCharCode(key.length, length & 0xff, (length >>> 8) & 0xff, length >>> 16), key, latin1Of(value));
     }
-    return this.#place("x", parts.join(""));
+    const record = parts.join("");
+    let offset = this.#xattrs.get(record);
+    if (offset === undefined) {
+      offset = this.#place(record);
+      this.#xattrs.set(record, offset);
+    }
+    return offset;
   }
+}
+
+function latin1Of(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1");
 }
 
 function limit(what: string): StoreError {

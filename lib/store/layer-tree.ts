@@ -16,7 +16,7 @@ import { WHITEOUT_NODE, type IndexKind } from "./index-format.js";
 import { IndexWriter, type IndexNode } from "./index-writer.js";
 
 /** What a caller says of an object; marks and links have their own calls. */
-export type TreeObject = Omit<IndexNode, "opaque" | "implicit" | "lowerLink">;
+export type TreeObject = IndexNode;
 
 interface TreeNode {
   object: TreeObject;
@@ -104,7 +104,9 @@ export class LayerTree {
   write(hash: FastHash, id: Digest, kind: IndexKind = "layer"): Uint8Array[] {
     const writer = new IndexWriter(hash);
     const add = (node: TreeNode): number => {
-      if (node.row < 0) node.row = writer.addNode({ ...node.object, opaque: node.opaque, implicit: node.implicit, lowerLink: node.lowerLink });
+      if (node.row < 0) {
+        node.row = node.lowerLink === undefined ? writer.addNode(node.object, node.opaque, node.implicit) : writer.addLowerLink(node.lowerLink);
+      }
       return node.row;
     };
     add(this.#root);
