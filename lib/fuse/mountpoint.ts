@@ -4,6 +4,7 @@
  */
 import { execFile } from "node:child_process";
 import { readFileSync, statSync } from "node:fs";
+import { release } from "node:os";
 import { errnoName, FsError } from "../base/errors.js";
 import { O_NONBLOCK, O_RDWR } from "../base/mode.js";
 import { pathBytes } from "../base/name.js";
@@ -113,6 +114,17 @@ export async function unmount(mountpoint: string, options: UnmountOptions = {}):
     if (!(started.reason instanceof FsError) || started.reason.code !== "EPERM") throw started.reason;
   }
   await unmountByHelper(mountpoint, options.lazy === true);
+}
+
+/**
+ * Whether the kernel would take backing ids from this process: Linux 6.9, and CAP_SYS_ADMIN in the initial user namespace, which maps all
+ * ids to themselves. The last word is INIT's: a kernel built without passthrough does not offer it, and the session falls back.
+ */
+export function probePassthrough(): boolean {
+  const [major = 0, minor = 0] = release().split(".").map(Number);
+  if (major < 6 || (major === 6 && minor < 9)) return false;
+  if (native.hasSysAdmin() !== 1) return false;
+  return readFileSync("/proc/self/uid_map", "latin1").trim().split(/\s+/).join(" ") === "0 0 4294967295";
 }
 
 function effectiveFlags(names: readonly MountFlag[]): ReadonlySet<SetFlag> {

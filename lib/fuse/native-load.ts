@@ -8,6 +8,9 @@ import { constants } from "node:os";
 import { dirname, join } from "node:path";
 import type Fuse from "fuse-native";
 
+/** Not among os.constants. Source: bits/dlfcn.h, the same on every Linux. */
+const RTLD_NODELETE = 0x1000;
+
 export type FuseNative = typeof Fuse;
 
 /** Throws an Error with code ERR_FUSE_NATIVE that says what to install. */
@@ -34,8 +37,8 @@ function preloadLibfuse(load: NodeJS.Require): void {
   const shipped = join(folder, "prebuilds", `linux-${process.arch}`, "libfuse.so");
   if (!existsSync(shipped)) return;
   try {
-    process.dlopen({ exports: {} }, shipped, constants.dlopen.RTLD_NOW | constants.dlopen.RTLD_GLOBAL);
+    process.dlopen({ exports: {} }, shipped, constants.dlopen.RTLD_NOW | constants.dlopen.RTLD_GLOBAL | RTLD_NODELETE);
   } catch {
-    // It is no addon and dlopen says so ("did not self-register"), but it stays loaded.
+    // It is no addon, so Node says that it "did not self-register" and closes it again; RTLD_NODELETE keeps it loaded.
   }
 }

@@ -67,10 +67,10 @@ export function nativeOperations(tree: FileSystem, report: (operation: string, p
       throw error;
     }
   };
-  const change = (operation: string, path: string, done: Fuse.Done, changes: AttrChanges): void =>
+  const change = (operation: string, path: string, done: Fuse.Done, changes: () => AttrChanges): void =>
     answer(operation, path, done, () => {
       const node = nodes.find(path);
-      return nothing(holding([node], () => tree.setAttr(node, changes, caller)));
+      return nothing(holding([node], () => tree.setAttr(node, changes(), caller)));
     });
   const create = (operation: string, path: string, done: Fuse.Done, mode: number, more: () => Partial<NewNode> = () => ({})): void =>
     answer(operation, path, done, () => {
@@ -142,7 +142,7 @@ export function nativeOperations(tree: FileSystem, report: (operation: string, p
     release: (path, fd, done) => answer("release", path, done, () => close(fd)),
     fsync: (path, dataOnly, fd, done) => answer("fsync", path, done, () => nothing(handle(fd).file.sync(dataOnly !== 0))),
     fsyncdir: (path, _dataOnly, _fd, done) => answer("fsyncdir", path, done, () => nothing(tree.syncDir(nodes.find(path)))),
-    truncate: (path, size, done) => change("truncate", path, done, { size }),
+    truncate: (path, size, done) => change("truncate", path, done, () => ({ size })),
     ftruncate: (path, fd, size, done) => answer("ftruncate", path, done, () => nothing(tree.setAttr(handle(fd).node, { size }, caller))),
     unlink(path, done) {
       answer("unlink", path, done, () => {
@@ -204,9 +204,9 @@ export function nativeOperations(tree: FileSystem, report: (operation: string, p
         return target;
       });
     },
-    chmod: (path, mode, done) => change("chmod", path, done, { mode: mode & 0o7777 }),
-    chown: (path, uid, gid, done) => change("chown", path, done, { ...(uid === unchanged ? {} : { uid }), ...(gid === unchanged ? {} : { gid }) }),
-    utimens: (path, atime, mtime, done) => change("utimens", path, done, { atime: timeOf(atime), mtime: timeOf(mtime) }),
+    chmod: (path, mode, done) => change("chmod", path, done, () => ({ mode: mode & 0o7777 })),
+    chown: (path, uid, gid, done) => change("chown", path, done, () => ({ ...(uid === unchanged ? {} : { uid }), ...(gid === unchanged ? {} : { gid }) })),
+    utimens: (path, atime, mtime, done) => change("utimens", path, done, () => ({ atime: timeOf(atime), mtime: timeOf(mtime) })),
     statfs: (path, done) => answer("statfs", path, done, () => statfsOf(tree)),
     setxattr(path, key, value, _position, flags, done) {
       answer("setxattr", path, done, () => {
@@ -262,7 +262,9 @@ function statOf(attr: Attr, inodes: ShortInodes): Fuse.Stat {
 /** Whole and not negative: all that the package can carry. */
 const milliseconds = (sec: number, nsec: number): number => Math.max(0, sec * 1000 + Math.floor(nsec / 1e6));
 
+/** Throws EINVAL for times before 1970: they arrive as very large ones, rounded, and cannot be told. */
 function timeOf(ms: number): { sec: number; nsec: number } {
+  if (ms > Number.MAX_SAFE_INTEGER) throw new FsError("EINVAL", "utimens", "to a time before 1970: the fuse-native host cannot carry it");
   const sec = Math.floor(ms / 1000);
   return { sec, nsec: (ms - sec * 1000) * 1_000_000 };
 }
