@@ -45,7 +45,7 @@ function raw(result: number): void {
 }
 
 /** Carries out `count` operations below `root` and says what each gave. Files still open at the end are closed. */
-export function operate(root: string, random: Random, count: number, options: { exchange: boolean; own: boolean }): Record[] {
+export function operate(root: string, random: Random, count: number, options: { exchange: boolean }): Record[] {
   const records: Record[] = [];
   const held: number[] = [];
   for (let i = 0; i < count; i++) {

@@ -1,0 +1,35 @@
+/**
+ * The thread that serves a mount made by a program (mount.ts). It ends when the mount does; what it cannot say in an answer it
+ * throws, and the program's `closed` rejects with it.
+ */
+import { parentPort, workerData } from "node:worker_threads";
+import { mount, overlay } from "./mount.js";
+import type { FromWorker, Mount, ToWorker, WorkerJob } from "./mount.js";
+
+const job = workerData as WorkerJob;
+const port = parentPort!;
+const tell = (message: FromWorker): void => port.postMessage(message);
+
+async function serveJob(): Promise<void> {
+  let mounted: Mount;
+  try {
+    const tree = overlay(job.stack);
+    try {
+      mounted = await mount(tree, job.mountpoint, { ...job.options, log: (line) => tell({ tell: "log", line }) });
+    } catch (error) {
+      tree.close();
+      throw error;
+    }
+  } catch (error) {
+    const { message, code } = error as { message: string; code?: string };
+    return tell({ tell: "failed", message, code });
+  }
+  port.on("message", (message: ToWorker) => {
+    if (message.ask === "counters") void mounted.counters().then((counters) => tell({ tell: "counters", id: message.id, counters }));
+    else mounted.unmount().catch((error: unknown) => tell({ tell: "log", line: String(error) }));
+  });
+  tell({ tell: "ready" });
+  await mounted.closed;
+}
+
+await serveJob().finally(() => port.close());
