@@ -48,7 +48,7 @@ async function measure(options: Options): Promise<number> {
   const counter = typeof opened === "string" ? undefined : opened;
   if (typeof opened === "string" && !options.quick) process.stderr.write(`requests are not counted: ${opened}\n`);
   const notCold = options.quick ? "a quick session drops no caches" : cannotDrop();
-  const runner = new Runner({ workDirectory: options.work, unprivileged: options.unprivileged, counter, timeoutMs: options.timeoutMs, dropCaches: notCold === undefined });
+  const runner = new Runner({ workDirectory: options.work, unprivileged: options.unprivileged, counter, timeoutMs: options.timeoutMs, dropCaches: notCold === undefined, settle: !options.quick });
   const session = new Session({ options, sizes, fixtures, workload, runner, counter, subjects, scenarios });
 
   const save = (complete: boolean): Results => {
@@ -92,7 +92,7 @@ async function measure(options: Options): Promise<number> {
   process.stderr.write(`results in ${relative(".", file)}, with .md and .html beside it\n`);
   const failures = results.results.filter(({ failures: each }) => each.length > 0);
   for (const { scenario, subject, lowers, failures: each } of failures) process.stderr.write(`failed: ${scenario} on ${subject} over ${lowers}: ${each[0]}\n`);
-  return failures.length > 0 ? 1 : 0;
+  return failures.some(({ subject }) => subject.startsWith("stratafs")) ? 1 : 0;
 }
 
 try {

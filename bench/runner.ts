@@ -3,7 +3,7 @@
  * harness) every process of the cell is ended, every mount beneath its directory detached and the directory removed before
  * the next cell begins. Processes are known by the mark in their environment, never by name.
  */
-import { spawn, type ChildProcess } from "node:child_process";
+import { spawn, spawnSync, type ChildProcess } from "node:child_process";
 import { chownSync, existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -24,6 +24,8 @@ export interface RunnerOptions {
   readonly timeoutMs: number;
   /** Whether cold runs are given cold caches. */
   readonly dropCaches: boolean;
+  /** Write back before each cell what earlier ones have left dirty. */
+  readonly settle: boolean;
 }
 
 export class Runner {
@@ -31,6 +33,7 @@ export class Runner {
   readonly #cells: string;
   #current: { readonly child: ChildProcess; readonly directory: string } | undefined;
   #count = 0;
+  #stopped = false;
 
   constructor(options: RunnerOptions) {
     this.#options = options;
@@ -39,11 +42,13 @@ export class Runner {
     this.#sweep();
   }
 
-  /** Runs one cell to its end. Never throws for what happens in it. */
+  /** Runs one cell to its end. Never throws for what happens in it. After stop() it never returns. */
   async run(job: Omit<Job, "directory">): Promise<Report> {
+    if (this.#stopped) return never();
     const directory = join(this.#cells, `${process.pid}-${++this.#count}`);
     mkdirSync(directory);
-    const { unprivileged } = this.#options;
+    const { unprivileged, settle } = this.#options;
+    if (settle) spawnSync("sync");
     const asRoot = process.getuid?.() === 0;
     if (unprivileged && asRoot) chownSync(directory, UNPRIVILEGED_ID, UNPRIVILEGED_ID);
     const drop = asRoot ? ["setpriv", `--reuid=${UNPRIVILEGED_ID}`, `--regid=${UNPRIVILEGED_ID}`, "--clear-groups"] : [];
@@ -63,11 +68,12 @@ export class Runner {
       await this.#clear(child, directory);
       this.#current = undefined;
     }
-    return report;
+    return this.#stopped ? never() : report;
   }
 
-  /** Ends the running cell and removes what it left; for signals. */
+  /** Ends the running cell and removes what it left; for signals. No other begins. */
   async stop(): Promise<void> {
+    this.#stopped = true;
     if (this.#current !== undefined) await this.#clear(this.#current.child, this.#current.directory);
   }
 
@@ -98,12 +104,17 @@ export class Runner {
   #answer(child: ChildProcess, request: Request): void {
     const { counter } = this.#options;
     let counts;
-    if (request.ask === "drop-caches") {
-      if (this.#options.dropCaches) dropCaches();
-    } else if (request.ask === "count") {
-      counter?.start(request.connection, request.threads);
-    } else {
-      counts = counter?.stop();
+    try {
+      if (request.ask === "drop-caches") {
+        if (this.#options.dropCaches) dropCaches();
+      } else if (request.ask === "count") {
+        counter?.start(request.connection, request.threads);
+      } else {
+        counts = counter?.stop();
+      }
+    } catch (error) {
+      // The counts are lost; the run is not.
+      process.stderr.write(`${request.ask}: ${error instanceof Error ? error.message : String(error)}\n`);
     }
     child.send({ answer: "done", ...(counts === undefined ? {} : { counts }) }, () => {
       // Refused when the cell has ended meanwhile; its exit tells.
@@ -136,6 +147,11 @@ export class Runner {
     }
   }
 }
+
+const never = (): Promise<never> =>
+  new Promise(() => {
+    // The process is about to exit.
+  });
 
 function end(pid: number): void {
   try {

@@ -70,7 +70,11 @@ export class Session {
     const progress = new Progress(plan.reduce((sum, { scenario }) => sum + subjects.filter((subject) => takes(scenario, subject)).length * rounds, 0));
     for (const { scenario, lowers } of plan) {
       progress.running(`${scenario.name} over ${lowers}: fixture`);
-      const fixture = this.#parts.fixtures.get(scenario.fixture, lowers);
+      const fixture = this.#prepared(scenario, lowers);
+      if (typeof fixture === "string") {
+        this.#skip(scenario, fixture, progress);
+        continue;
+      }
       const rows = subjects.filter((subject) => takes(scenario, subject)).map((subject): Row => ({ subject, outcomes: [], counted: undefined, failures: [], given: false }));
       for (let round = 0; round < rounds; round++) {
         for (const row of shuffled(rows, random)) {
@@ -127,6 +131,23 @@ export class Session {
     return reason === undefined;
   }
 
+  /** The fixture, and the inputs made; or why they cannot be made. */
+  #prepared(scenario: Scenario, lowers: number): Fixture | string {
+    try {
+      for (const name of scenario.inputs ?? []) this.#parts.fixtures.input(name);
+      return this.#parts.fixtures.get(scenario.fixture, lowers);
+    } catch (error) {
+      return `its files cannot be made: ${error instanceof Error ? error.message : String(error)}`;
+    }
+  }
+
+  #skip(scenario: Scenario, skipped: string, progress: Progress): void {
+    const at = this.scenarios.findIndex(({ name }) => name === scenario.name);
+    const record = this.scenarios[at];
+    if (record !== undefined) this.scenarios[at] = { ...record, skipped };
+    progress.say(`${scenario.name} is skipped: ${skipped}`);
+  }
+
   #job(subject: Subject, scenario: Scenario | undefined, fixture: Fixture | undefined, count = false): Omit<Job, "directory"> {
     const { options, sizes, workload, fixtures } = this.#parts;
     const inputs: Partial<Record<InputName, string>> = {};
@@ -168,7 +189,7 @@ export class Session {
   }
 }
 
-const takes = (scenario: Scenario, subject: Subject): boolean => scenario.daemonsOnly !== true || subject.kind === "fuse";
+const takes = (scenario: Scenario, subject: Subject): boolean => scenario.only === undefined || subject.kind === "fuse" || (scenario.only === "mounts" && subject.kind === "kernel");
 
 function line(row: Row, scenario: Scenario): string {
   const summary = summarize(row.outcomes.map(({ value }) => value));

@@ -10,7 +10,7 @@ export const memoryIdle: Scenario = {
   unit: "MiB",
   fixture: "tree",
   layered: true,
-  daemonsOnly: true,
+  only: "daemons",
   run(cell) {
     for (let i = 1; i < cell.sizes.mounts; i++) cell.mountAnother();
     return { value: cell.daemonKiB() / 1024 / cell.sizes.mounts, operations: cell.sizes.mounts };
@@ -27,7 +27,7 @@ export const memoryUsed: Scenario = {
   unit: "MiB",
   fixture: "tree",
   layered: true,
-  daemonsOnly: true,
+  only: "daemons",
   run(cell) {
     cell.work("walk", cell.root);
     const work = cell.work("read-all", join(cell.root, "small"));

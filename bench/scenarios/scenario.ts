@@ -14,10 +14,12 @@ export const higherIsBetter = (unit: Unit): boolean => unit === "MB/s";
 export const GROUPS = ["Looking around", "Reading", "Writing", "Changing the tree", "Several processes", "Real work", "Starting", "Memory"] as const;
 export type Group = (typeof GROUPS)[number];
 
-/** A speed to reach: the ratio of times to kernel overlayfs over ten lowers, at most this. */
+/** A speed to reach: a ratio of times, at most this. */
 export interface Goal {
   readonly subject: string;
   readonly ratio: number;
+  /** Against kernel overlayfs over ten lowers; or over a hundred lowers against the same subject over ten. */
+  readonly against: "kernel-overlayfs" | "ten-lowers";
 }
 
 /** What the steps of a scenario work with. */
@@ -64,8 +66,8 @@ export interface Scenario {
   readonly changesLowers?: true;
   /** Mounts by itself, within `run`. */
   readonly mounts?: true;
-  /** Only for subjects with a daemon. */
-  readonly daemonsOnly?: true;
+  /** Only for subjects with a daemon, or with something to mount. */
+  readonly only?: "daemons" | "mounts";
   /** Programs that must be installed. */
   readonly needs?: readonly string[];
   readonly inputs?: readonly InputName[];

@@ -11,6 +11,7 @@ export const mountLatency: Scenario = {
   fixture: "tree",
   layered: true,
   mounts: true,
+  only: "mounts",
   run: (cell) => ({ value: cell.mount(), operations: 1 }),
   check(cell) {
     expect("names at the root", readdirSync(cell.root).filter((name) => name === "small" || name === "usr").length, 2);

@@ -1,7 +1,7 @@
 /** stratafs through its real command, as a user starts it, in each data mode and on each host. */
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { firstVersionLine, linkedLowers, runMountProgram, type Subject } from "./subject.js";
+import { versionLine, linkedLowers, runMountProgram, type Subject } from "./subject.js";
 
 /** Compiled to dist/bench/subjects/; the bundle is dist/stratafs.js, a program that starts by itself. */
 const COMMAND = fileURLToPath(new URL("../../stratafs.js", import.meta.url));
@@ -16,7 +16,7 @@ function stratafs(name: string, about: string, options: string): Subject {
     name,
     about,
     kind: "fuse",
-    version: () => firstVersionLine([command(), "--version"]),
+    version: () => versionLine(command()),
     mount(place) {
       runMountProgram(place, [command(), "mount", "-o", `lowerdir=${linkedLowers(place)},upperdir=${place.upper},workdir=${place.work},${options}`, place.root]);
     },

@@ -4,7 +4,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { closeSync, mkdirSync, openSync, readFileSync, symlinkSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { mountsBeneath } from "../measure/mounts.js";
 
 /** One mount's directories, made by makePlace. */
@@ -64,10 +64,10 @@ export function runMountProgram(place: Place, argv: readonly string[]): void {
   if (mountsBeneath(place.root).length === 0) throw new Error(`${program} ended well but nothing is mounted`);
 }
 
-/** What `program --version` says on its first line. */
-export function firstVersionLine(argv: readonly string[]): string {
-  const [program = "", ...args] = argv;
-  const done = spawnSync(program, args, { encoding: "utf8", timeout: 20_000 });
+/** What `program --version` says of the program itself: the libraries it names as well are left out. */
+export function versionLine(program: string): string {
+  const done = spawnSync(program, ["--version"], { encoding: "utf8", timeout: 20_000 });
   if (done.error !== undefined) throw new Error(`${program} is not installed`);
-  return `${done.stdout}${done.stderr}`.trim().split("\n")[0] ?? "";
+  const lines = `${done.stdout}${done.stderr}`.trim().split("\n");
+  return lines.find((line) => line.startsWith(basename(program))) ?? lines[0] ?? "";
 }

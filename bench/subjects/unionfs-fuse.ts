@@ -1,12 +1,12 @@
 /** unionfs-fuse: another union in user space, path-based, on libfuse's high-level interface. */
 import { join } from "node:path";
-import { firstVersionLine, runMountProgram, type Subject } from "./subject.js";
+import { versionLine, runMountProgram, type Subject } from "./subject.js";
 
 export const unionfsFuse: Subject = {
   name: "unionfs-fuse",
   about: "a path-based union in user space",
   kind: "fuse",
-  version: () => firstVersionLine(["unionfs", "--version"]),
+  version: () => versionLine("unionfs"),
   mount(place) {
     const branches = [`${place.upper}=RW`, ...place.lowers.map((_, i) => `${join(place.links, String(i))}=RO`)];
     runMountProgram(place, ["unionfs", "-o", "cow,hide_meta_files,default_permissions", branches.join(":"), place.root]);
