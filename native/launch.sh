@@ -1,5 +1,6 @@
 #!/bin/sh
-':' /* The lines up to the closing mark are for sh; to JavaScript they are one comment.
+':' /*
+# The lines up to the closing mark are for sh; to JavaScript they are one comment.
 # A mount must outlive the command that asked for it, so two processes are needed. Starting Node twice in a row costs twice
 # its 60 ms; here sh waits for the serving process instead. Everything that is not plainly a mount goes straight to Node,
 # which understands the same calls and starts the same serving process itself (lib/cli/daemon.ts).
@@ -15,8 +16,9 @@ said=$(STRATAFS_SERVE=$$ node "$0" "$@" 3>&1 </dev/null >/dev/null 2>&3 &)
 status=${said##*status }
 case $status in
   [0-9] | [0-9][0-9]) said=${said%status "$status"} ;;
-  *) status=1; said=${said:-stratafs: the serving process ended before the mount was live} ;;
+  *) status=1; said="${said:-stratafs: the serving process ended before the mount was live}
+" ;;
 esac
-[ -z "$said" ] || printf '%s\n' "$said" >&2
+[ -z "$said" ] || printf '%s' "$said" >&2
 exit "$status"
 */

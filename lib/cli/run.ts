@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
   closeDescriptor, CommandError, detachedCopy, directoryLayer, directoryUpper, hasSingleId, inInitialUserNamespace, mayMount, memoryLayer, mount, mountFuse,
-  overlay, pathBytes, runContained, runInUserNamespace, serve, type Container, type Exit, type FileSystem, type StackDescription,
+  overlay, pathBytes, runContained, runInUserNamespace, serve, type Container, type Exit, type FileSystem, type MountOptions, type StackDescription,
 } from "../index.js";
 import { diffOf, plainLine } from "./diff.js";
 import { complain, messageOf, printAside } from "./output.js";
@@ -74,7 +74,8 @@ async function withMountedRoot(request: RunRequest, scratch: string, upper: { pa
   const root = join(scratch, "root");
   mkdirSync(root);
   const { tree, attach } = openRoot(request, stack);
-  const options = { data: request.data, log: complain, allowOther: true, defaultPermissions: true, flags: ["nodev", ...(upper === undefined ? ["ro"] : [])] };
+  const flags: MountOptions["flags"] & object = upper === undefined ? ["nodev", "ro"] : ["nodev"];
+  const options = { data: request.data, log: complain, allowOther: true, defaultPermissions: true, flags };
   const container = {
     scratch: root, privileged: inInitialUserNamespace(), network: request.network, hostname: request.hostname, uid: request.uid, gid: request.gid,
     dropGroups: !hasSingleId(), cwd: request.cwd, command: request.command, ...environmentOf(request),
@@ -96,10 +97,10 @@ async function withMountedRoot(request: RunRequest, scratch: string, upper: { pa
 }
 
 type Start = (where: Container["root"], onStarted: () => void) => Promise<Exit>;
-type Options = NonNullable<Parameters<typeof mount>[2]>;
+type Served = Pick<Required<MountOptions>, "data" | "log" | "allowOther" | "defaultPermissions" | "flags">;
 
 /** The mount is nowhere but in the command's namespace, and ends with it. */
-async function runDetached(tree: FileSystem, options: Options, start: Start): Promise<Exit> {
+async function runDetached(tree: FileSystem, options: Served, start: Start): Promise<Exit> {
   const { fd, mountFd } = mountFuse({ ...options, mountpoint: "", subtype: "stratafs", source: "stratafs", detached: true });
   const served = serve(tree, fd, options);
   let held = true;
@@ -116,7 +117,7 @@ async function runDetached(tree: FileSystem, options: Options, start: Start): Pr
   }
 }
 
-async function runMounted(tree: FileSystem, mountpoint: string, options: Options, start: Start): Promise<Exit> {
+async function runMounted(tree: FileSystem, mountpoint: string, options: Served, start: Start): Promise<Exit> {
   const mounted = await mount(tree, mountpoint, options);
   try {
     return await start({ path: mountpoint }, () => undefined);
