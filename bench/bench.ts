@@ -10,6 +10,7 @@ import { readEnvironment } from "./measure/environment.js";
 import { chosen, HELP, OptionError, readOptions, type Options } from "./options.js";
 import { htmlReport } from "./report/html.js";
 import { markdownReport } from "./report/markdown.js";
+import { readmeTable } from "./report/readme-table.js";
 import { readResults, writeResults, type Results } from "./report/results.js";
 import { Runner, UNPRIVILEGED_ID } from "./runner.js";
 import { SCENARIOS } from "./scenarios/scenarios.js";
@@ -100,6 +101,7 @@ try {
   if (options.help) console.log(HELP);
   else if (options.list) list(options);
   else if (options.report !== undefined) writeReports(options.report, readResults(options.report));
+  else if (options.table !== undefined) console.log(readmeTable(readResults(options.table)));
   else process.exitCode = await measure(options);
 } catch (error) {
   if (!(error instanceof OptionError)) throw error;

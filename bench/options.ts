@@ -20,6 +20,7 @@ export interface Options {
   /** Only: list, make a report of this file, or help. */
   readonly list: boolean;
   readonly report: string | undefined;
+  readonly table: string | undefined;
   readonly help: boolean;
 }
 
@@ -39,6 +40,7 @@ export const HELP = `npm run bench -- [OPTIONS]
   --seed N           order of the subjects
   --timeout SECONDS  longest time of one run (600)
   --report FILE      make the reports of FILE again, measure nothing
+  --table FILE       print the table for the project's README from FILE
   --list             list scenarios and subjects`;
 
 function positive(text: string, option: string): number {
@@ -67,6 +69,7 @@ export function readOptions(args: readonly string[]): Options {
         seed: { type: "string" },
         timeout: { type: "string" },
         report: { type: "string" },
+        table: { type: "string" },
         list: { type: "boolean", default: false },
         help: { type: "boolean", short: "h", default: false },
       },
@@ -93,6 +96,7 @@ export function readOptions(args: readonly string[]): Options {
     timeoutMs: (values.timeout === undefined ? 600 : positive(values.timeout, "timeout")) * 1000,
     list: values.list,
     report: values.report,
+    table: values.table,
     help: values.help,
   };
 }

@@ -2,7 +2,7 @@
 import { BASELINES, goalLines, measuredSubjects, number, ratio, rowName, rowsOf, times, type Row } from "./compare.js";
 import type { Results } from "./results.js";
 
-function table(head: readonly string[], body: readonly (readonly string[])[]): string {
+export function table(head: readonly string[], body: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]) => `| ${cells.map((cell) => cell.replaceAll("|", "\\|")).join(" | ")} |`;
   return [line(head), line(head.map((_, i) => (i === 0 ? "---" : "---:"))), ...body.map(line)].join("\n");
 }

@@ -76,7 +76,7 @@ describe("the benchmark harness", function () {
 
   it("unmounts and removes everything when it is interrupted", async () => {
     const json = join(work, "out.json");
-    const args = ["--quick", "--runs", "20", "--subject", "kernel-overlayfs", "--scenario", "missing-names,python", "--work", work, "--json", json];
+    const args = ["--quick", "--runs", "3", "--subject", "kernel-overlayfs", "--scenario", "missing-names,python", "--work", work, "--json", json];
     const child = spawn(process.execPath, [HARNESS, ...args], { stdio: "ignore" });
     const ended = new Promise<number | null>((resolve) => child.once("exit", resolve));
     const cells = join(work, "cells");
