@@ -77,7 +77,7 @@ export interface NativeBinding {
   moveMount(fromFd: number, toDirfd: number, toPath: string): number;
   /**
    * Runs `program` ("" for fusermount3, else fusermount, as found in PATH) with `options` after -o, and waits for it. Returns the /dev/fuse
-   * descriptor it sent over _FUSE_COMMFD, close-on-exec and non-blocking. -ENOENT without such a program, -EPERM when it failed: it has said why on our stderr.
+   * descriptor it sent over _FUSE_COMMFD, close-on-exec and non-blocking. -ENOENT when no such program could be run, -EPERM when it failed: it has said why on our stderr.
    */
   fusermount(program: string, mountpoint: string, options: string): number;
   /** One whole request into `into`, retrying EINTR; -EAGAIN when none waits (the descriptor is non-blocking), -ENODEV when unmounted. */

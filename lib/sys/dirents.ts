@@ -42,7 +42,8 @@ export function parseDirents(bytes: Buffer, length: number, into: Dirent[]): voi
     const next = at + bytes.readUInt16LE(at + 16);
     const start = at + 19;
     // What follows the NUL is padding, and not cleared.
-    const end = bytes.indexOf(0, start);
+    let end = start;
+    while (bytes[end] !== 0) end++;
     const dots = bytes[start] === DOT && (end === start + 1 || (end === start + 2 && bytes[start + 1] === DOT));
     if (!dots) {
       const high = bytes.readUInt32LE(at + 4);

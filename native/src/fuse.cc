@@ -162,12 +162,12 @@ static int64_t call_fusermount(const Args& args) {
     sigprocmask(SIG_SETMASK, &before, nullptr);
     fcntl(pair[1], F_SETFD, 0);
     for (int fd = 0; fd <= 2; fd++) fcntl(fd, F_SETFD, 0);  // Node marks them close-on-exec
-    int failure = exec_in(dirs, argv[0], argv, envp);
-    if (failure == -ENOENT && program.empty()) {
+    exec_in(dirs, argv[0], argv, envp);
+    if (program.empty()) {
       argv[0] = fusermount;
-      failure = exec_in(dirs, argv[0], argv, envp);
+      exec_in(dirs, argv[0], argv, envp);
     }
-    _exit(failure == -ENOENT ? 127 : 126);
+    _exit(127);
   }
   free(envp);
   close(pair[1]);
