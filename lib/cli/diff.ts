@@ -1,5 +1,5 @@
 /** `stratafs diff`: what an upper directory changes, as lines or as JSON. */
-import { directoryLayer, openLayer, overlay, textOf } from "../index.js";
+import { directoryLayer, openLayer, overlay, textOf, type LayerDescription } from "../index.js";
 import { readArguments } from "./arguments.js";
 import { changesOf, type Change } from "./changes.js";
 import { print } from "./output.js";
@@ -12,14 +12,17 @@ export async function diffCommand(args: readonly string[]): Promise<number> {
   const [upper, second] = positionals;
   if (upper === undefined || upper === "") throw new UsageError("diff: no upper directory given");
   if (second !== undefined) throw new UsageError(`diff: expected one upper directory, found also ${JSON.stringify(second)}`);
-  for (const change of await diffOf(upper, values.lower ?? [])) print(values.json === true ? jsonLine(change) : plainLine(change));
+  // An ordinary user's upper has one owner, whoever owns the lowers: that is no change of his.
+  const ids = process.getuid!() === 0 ? {} : { ids: { squashUid: 0, squashGid: 0 } };
+  const lowers = (values.lower ?? []).map((path) => directoryLayer(path, ids));
+  for (const change of await diffOf(directoryLayer(upper, ids), lowers)) print(values.json === true ? jsonLine(change) : plainLine(change));
   return 0;
 }
 
-/** The changes of the directory `upper` over `lowers`, topmost first; over nothing known when there are none. */
-export async function diffOf(upper: string, lowers: readonly string[]): Promise<Change[]> {
-  const layer = openLayer(directoryLayer(upper));
-  const below = lowers.length === 0 ? undefined : overlay({ lowers: lowers.map((path) => directoryLayer(path)) });
+/** The changes of `upper` over `lowers`, topmost first; over nothing known when there are none. */
+export async function diffOf(upper: LayerDescription, lowers: readonly LayerDescription[]): Promise<Change[]> {
+  const layer = openLayer(upper);
+  const below = lowers.length === 0 ? undefined : overlay({ lowers });
   try {
     return await changesOf(layer, below);
   } finally {

@@ -72,12 +72,14 @@ function addMountpoint(tree: Mountpoints, path: string, kind: "directory" | "fil
   const parts = path.split("/").filter((part) => part !== "");
   let at = tree;
   for (const [i, part] of parts.entries()) {
+    // Names are bytes in a tree, and text in a description.
+    const key = Buffer.from(part, "latin1").toString("utf8");
     if (i === parts.length - 1 && kind === "file") {
-      at[part] = "";
+      at[key] = "";
       return;
     }
-    const next = at[part];
-    at = at[part] = typeof next === "object" ? next : {};
+    const next = at[key];
+    at = at[key] = typeof next === "object" ? next : {};
   }
 }
 

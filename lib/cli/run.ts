@@ -45,7 +45,10 @@ async function runHere(request: RunRequest): Promise<Exit> {
   try {
     const upper = upperOf(request, scratch);
     const exit = await withMountedRoot(request, scratch, upper);
-    if (request.diff && upper !== undefined) for (const change of await diffOf(upper.path, request.lowers)) printAside(plainLine(change));
+    if (request.diff && upper !== undefined) {
+      const changes = await diffOf(directoryLayer(upper.path, idsOf(upper.path)), request.lowers.map((path) => directoryLayer(path, idsOf(path))));
+      for (const change of changes) printAside(plainLine(change));
+    }
     if (request.keep && request.upper === "temporary") {
       printAside(`stratafs: the upper directory is ${upper?.path}`);
       rmSync(join(scratch, "root"), { recursive: true, force: true });
@@ -73,7 +76,7 @@ async function withMountedRoot(request: RunRequest, scratch: string, upper: { pa
   const stack = stackOf(request, upper);
   const root = join(scratch, "root");
   mkdirSync(root);
-  const { tree, attach } = openRoot(request, stack);
+  const { tree, attach } = openRoot(request, stack, upper?.path);
   const flags: MountOptions["flags"] & object = upper === undefined ? ["nodev", "ro"] : ["nodev"];
   const options = { data: request.data, log: complain, allowOther: true, defaultPermissions: true, flags };
   const container = {
@@ -140,16 +143,19 @@ async function endOf(closed: Promise<void>): Promise<void> {
 }
 
 function stackOf(request: RunRequest, upper: { path: string; work: string | undefined } | undefined): StackDescription {
-  const oneOwner = { squashUid: 0, squashGid: 0 };
-  const single = hasSingleId();
-  // An owner that this user namespace has no id for could not be written to by its root: it is shown as root.
-  const idsOf = (path: string) => (single || isForeign(path) ? { ids: oneOwner } : {});
   return {
     lowers: request.lowers.map((path) => directoryLayer(path, idsOf(path))),
     ...(upper === undefined ? {} : {
-      upper: directoryUpper(upper.path, { ...(upper.work === undefined ? {} : { workdir: upper.work }), ...(single ? { ids: oneOwner } : {}), volatile: request.upper === "temporary" && !request.keep }),
+      upper: directoryUpper(upper.path, {
+        ...idsOf(upper.path), ...(upper.work === undefined ? {} : { workdir: upper.work }), volatile: request.upper === "temporary" && !request.keep,
+      }),
     }),
   };
+}
+
+/** An owner that this user namespace has no id for could not be written to by its root: such a layer is shown as root's. */
+function idsOf(path: string): { ids?: { squashUid: number; squashGid: number } } {
+  return hasSingleId() || isForeign(path) ? { ids: { squashUid: 0, squashGid: 0 } } : {};
 }
 
 function isForeign(path: string): boolean {
@@ -158,39 +164,37 @@ function isForeign(path: string): boolean {
 
 interface Attachment {
   readonly source: string;
+  /** In the root. */
   readonly target: string;
   readonly readOnly: boolean;
 }
 
-/** The merged view with every mountpoint that the container needs, and what to attach where in it. */
-function openRoot(request: RunRequest, stack: StackDescription): { tree: FileSystem; attach: Attachment[] } {
-  const kindOf = (path: string): Wanted["kind"] => (statSync(path).isDirectory() ? "directory" : "file");
+/**
+ * The merged view with every mountpoint that the container needs, and what to attach where in it. What is missing is found by a look
+ * at all layers read-only, and goes into a layer of its own below all others: the upper stays as it is.
+ */
+function openRoot(request: RunRequest, stack: StackDescription, upper: string | undefined): { tree: FileSystem; attach: Attachment[] } {
   const wanted: Wanted[] = ["/proc", "/dev", "/sys"].map((path) => ({ path, kind: "directory" }));
-  for (const { source, target } of request.volumes) wanted.push({ path: pathBytes(target), kind: kindOf(source) });
-  const nameServers = request.network && statSync(RESOLV_CONF, { throwIfNoEntry: false })?.isFile() === true;
-  if (nameServers) wanted.push({ path: RESOLV_CONF, kind: "file" });
-
-  let tree: FileSystem = overlay(stack);
-  try {
-    for (const path of ["/proc", "/dev", "/sys"]) {
-      if (resolveInTree(tree, path).path !== path) throw new Error(`${path} in the root is a symbolic link`);
-    }
-    const missing = missingMountpoints(tree, wanted);
-    if (Object.keys(missing).length > 0) {
-      void tree.close();
-      tree = overlay({ ...stack, lowers: [...stack.lowers, memoryLayer(missing)] });
-    }
-    const attach = request.volumes.map((volume) => ({ ...volume, target: targetOf(tree, volume.target) }));
-    if (nameServers && !isSameFile(tree, RESOLV_CONF)) attach.push({ source: RESOLV_CONF, target: targetOf(tree, RESOLV_CONF), readOnly: true });
-    return { tree, attach };
-  } catch (error) {
-    void tree.close();
-    throw error;
+  const attach: Attachment[] = request.volumes.map((volume) => ({ ...volume, target: pathBytes(volume.target) }));
+  if (request.network && statSync(RESOLV_CONF, { throwIfNoEntry: false })?.isFile() === true) {
+    attach.push({ source: RESOLV_CONF, target: RESOLV_CONF, readOnly: true });
   }
-}
+  for (const { source, target } of attach) wanted.push({ path: target, kind: statSync(source).isDirectory() ? "directory" : "file" });
 
-function targetOf(tree: FileSystem, path: string): string {
-  return Buffer.from(resolveInTree(tree, pathBytes(path)).path, "latin1").toString("utf8");
+  const look = overlay({ lowers: [...(upper === undefined ? [] : [directoryLayer(upper, idsOf(upper))]), ...stack.lowers] });
+  try {
+    for (const { path } of wanted.slice(0, 3)) {
+      if (resolveInTree(look, path).path !== path) throw new Error(`${path} in the root is a symbolic link`);
+    }
+    const missing = missingMountpoints(look, wanted);
+    const needed = attach.filter(({ source, target }) => source !== RESOLV_CONF || target !== RESOLV_CONF || !isSameFile(look, target));
+    return {
+      tree: overlay(Object.keys(missing).length === 0 ? stack : { ...stack, lowers: [...stack.lowers, memoryLayer(missing)] }),
+      attach: needed.map((each) => ({ ...each, target: Buffer.from(resolveInTree(look, each.target).path, "latin1").toString("utf8") })),
+    };
+  } finally {
+    void look.close();
+  }
 }
 
 /** True when the tree's file has the size and time of the host's of the same name: the host's own root, unchanged. */
