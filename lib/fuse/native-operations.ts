@@ -104,10 +104,11 @@ export function nativeOperations(tree: FileSystem, report: (operation: string, p
   const close = (fd: number): void => {
     const { node, file } = handle(fd);
     handles.delete(fd);
+    const gone = tree.getAttr(node).nlink === 0;
     try {
       file.close();
     } finally {
-      nodes.kept.unpin(node, tree.getAttr(node).nlink === 0);
+      nodes.kept.unpin(node, gone);
     }
   };
   const removed = (path: string, node: object): void => {

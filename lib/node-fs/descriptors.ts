@@ -89,10 +89,11 @@ export class Descriptors {
   close(fd: number): void {
     const { node, file, pinned } = this.get(fd, "close");
     this.#open.delete(fd);
+    const gone = this.#tree.getAttr(node).nlink === 0;
     try {
       file?.close();
     } finally {
-      this.#unpin(node, pinned);
+      this.#unpin(node, pinned, gone);
     }
   }
 
@@ -147,12 +148,12 @@ export class Descriptors {
       return file.then(
         (late) => this.#register(node, late, flags, pinned),
         (error: unknown) => {
-          this.#unpin(node, pinned);
+          this.#unpin(node, pinned, false);
           throw error;
         },
       );
     } catch (error) {
-      this.#unpin(node, pinned);
+      this.#unpin(node, pinned, false);
       throw error;
     }
   }
@@ -177,11 +178,8 @@ export class Descriptors {
     return fd;
   }
 
-  #unpin(node: object, pinned: readonly object[]): void {
-    for (let i = pinned.length - 1; i >= 0; i--) {
-      const each = pinned[i]!;
-      this.#kept.unpin(each, each === node && this.#tree.getAttr(node).nlink === 0);
-    }
+  #unpin(node: object, pinned: readonly object[], gone: boolean): void {
+    for (let i = pinned.length - 1; i >= 0; i--) this.#kept.unpin(pinned[i]!, gone && pinned[i] === node);
   }
 
   #append(descriptor: Descriptor, file: OpenFile, from: Uint8Array, moves: boolean): Maybe<number> {

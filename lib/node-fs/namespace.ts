@@ -53,7 +53,7 @@ export function symlink(context: Context, target: string, path: string): void {
   const place = context.walker.walk(path, "no", "symlink");
   if (place.node !== undefined) throw new FsError("EEXIST", "symlink");
   if (place.slash) throw new FsError("ENOENT", "symlink");
-  context.tree.create(place.dir, place.name as Name, { mode: S_IFLNK | 0o777, target }, context.caller);
+  context.kept.saw(context.tree.create(place.dir, place.name as Name, { mode: S_IFLNK | 0o777, target }, context.caller));
 }
 
 export function link(context: Context, oldPath: string, newPath: string): Maybe<void> {

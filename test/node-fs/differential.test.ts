@@ -1,9 +1,13 @@
 /** The same random calls on node:fs in a directory and on a tree: same results, same error codes, same tree in the end. */
 import { expect } from "chai";
+import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { nodeFs, type NodeFs } from "../../lib/node-fs/node-fs.js";
+import { directoryLayer, directoryUpper, memoryUpper, openLayer, openUpper } from "../../lib/layer/description.js";
+import { Overlay } from "../../lib/overlay/overlay.js";
+import type { FileSystem } from "../../lib/vfs.js";
 import { MemoryTree } from "./tree.js";
 
 /** A small generator with 32 bits of state, so that a seed replays a run. */
@@ -132,10 +136,40 @@ function treeOf(on: NodeFs, dir: string): unknown {
   });
 }
 
-describe("nodeFs beside node:fs", () => {
+interface World {
+  readonly tree: FileSystem;
+  /** After the run, when everything is closed. */
+  check?(): void;
+}
+
+/** What nodeFs is put on; `lower` is a copy of what the real directory holds at the start. */
+const worlds: Record<string, { readonly lower: boolean; make(lower: string, base: string): World }> = {
+  "a tree in memory": {
+    lower: false,
+    make: () => {
+      const tree = new MemoryTree();
+      return { tree, check: () => expect(tree.openFiles).to.equal(0) };
+    },
+  },
+  "an overlay that writes to memory": {
+    lower: true,
+    make: (lower) => ({ tree: new Overlay(openUpper(memoryUpper()), [openLayer(directoryLayer(lower))]) }),
+  },
+  "an overlay that writes to a directory": {
+    lower: true,
+    make: (lower, base) => {
+      fs.mkdirSync(join(base, "upper"));
+      fs.mkdirSync(join(base, "work"));
+      return { tree: new Overlay(openUpper(directoryUpper(join(base, "upper"), { workdir: join(base, "work"), volatile: true })), [openLayer(directoryLayer(lower))]) };
+    },
+  },
+};
+
+describe("nodeFs beside node:fs", function () {
+  this.timeout(20_000);
   const firstSeed = Number(process.env["SEED"] ?? Date.now() % 1_000_000);
-  const runs = Number(process.env["RUNS"] ?? 20);
-  let dir: string;
+  const runs = Number(process.env["RUNS"] ?? 15);
+  let dir: string | undefined;
   let umask: number;
   before(function () {
     if (process.getuid?.() !== 0) this.skip(); // nodeFs has full rights; so must the process it is compared with
@@ -148,26 +182,37 @@ describe("nodeFs beside node:fs", () => {
     fs.rmSync(dir, { recursive: true, force: true });
   });
 
-  for (let run = 0; run < runs; run++) {
-    const seed = firstSeed + run;
-    it(`gives the same answers to 400 random calls (SEED=${seed} RUNS=1)`, () => {
-      const base = fs.mkdtempSync(join(dir, "run-"));
-      const tree = new MemoryTree();
-      const served = nodeFs(tree, { nodesKept: 8 });
-      // Deep enough that no ".." of a path or link leads out of it.
-      fs.mkdirSync(join(base, "1/2/3/w"), { recursive: true });
-      served.mkdirSync("/1/2/3/w", { recursive: true });
-      const next = random(seed);
-      const history: string[] = [];
-      for (let i = 0; i < 400; i++) {
-        const { text, call } = callsFrom(next);
-        history.push(text);
-        const expected = outcome(() => call(fs, (path) => `${base}/${path}`), base);
-        const got = outcome(() => call(served, (path) => `/${path}`), "");
-        expect(got, `${history.slice(-8).join("\n")}\ngot ${JSON.stringify(got)}\nnot ${JSON.stringify(expected)}\n`).to.deep.equal(expected);
-      }
-      expect(treeOf(served, "/1")).to.deep.equal(treeOf(fs, join(base, "1")));
-      expect(tree.openFiles).to.equal(0);
-    });
+  for (const [what, world] of Object.entries(worlds)) {
+    for (let run = 0; run < runs; run++) {
+      const seed = firstSeed + run;
+      it(`gives the same answers over ${what} to 300 random calls (SEED=${seed} RUNS=1)`, async () => {
+        const around = fs.mkdtempSync(join(dir!, "run-"));
+        const base = join(around, "real");
+        const lower = join(around, "lower");
+        // Deep enough that no ".." of a path or link leads out of it.
+        fs.mkdirSync(join(base, "1/2/3/w"), { recursive: true });
+        const next = random(seed);
+        if (world.lower) {
+          for (let i = 0; i < 120; i++) outcome(() => callsFrom(next).call(fs, (path) => `${base}/${path}`), base);
+        }
+        fs.mkdirSync(lower);
+        execFileSync("cp", ["-a", join(base, "1"), lower]);
+        const { tree, check } = world.make(lower, around);
+        const served = nodeFs(tree, { nodesKept: 8 });
+        served.mkdirSync("/1/2/3/w", { recursive: true });
+
+        const history: string[] = [];
+        for (let i = 0; i < 300; i++) {
+          const { text, call } = callsFrom(next);
+          history.push(text);
+          const expected = outcome(() => call(fs, (path) => `${base}/${path}`), base);
+          const got = outcome(() => call(served, (path) => `/${path}`), "");
+          expect(got, `${history.slice(-8).join("\n")}\ngot ${JSON.stringify(got)}\nnot ${JSON.stringify(expected)}\n`).to.deep.equal(expected);
+        }
+        expect(treeOf(served, "/1")).to.deep.equal(treeOf(fs, join(base, "1")));
+        check?.();
+        await tree.close();
+      });
+    }
   }
 });
