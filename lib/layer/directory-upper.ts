@@ -35,7 +35,7 @@ import { ACCESS_ACL, DEFAULT_ACL, inheritAcl, mapAclIds } from "./posix-acl.js";
 import { storedKey } from "./private-keys.js";
 import { OVERRIDE_KEYS } from "./stat-override.js";
 import type { Place, RenameHow, StagedNode, UpperLayer, WritableBacking } from "./upper.js";
-import { Whiteouts, standing } from "./whiteouts.js";
+import { Whiteouts, isWhiteout, standing } from "./whiteouts.js";
 import { WorkDirectory, renameNew } from "./work-directory.js";
 
 export interface DirectoryUpperOptions extends DirectoryLayerOptions {
@@ -288,6 +288,7 @@ export class DirectoryUpper extends DirectoryLayer implements UpperLayer {
   setAttr(layerNode: LayerNode, changes: AttrChanges): void {
     const node = asDiskNode(layerNode);
     if (changes.size !== undefined && node.type !== S_IFREG) throw new FsError(node.type === S_IFDIR ? "EISDIR" : "EINVAL", "truncate");
+    if (changes.mode !== undefined && node.type === S_IFLNK) throw new FsError("EOPNOTSUPP", "chmod", "of a symbolic link");
     const chowns = changes.uid !== undefined || changes.gid !== undefined;
     const before = chowns || changes.mode !== undefined || changes.killPrivileges === true ? this.attr(node) : undefined;
     // What can be undone comes first: a size cannot, and times can hardly fail.
@@ -440,7 +441,7 @@ export class DirectoryUpper extends DirectoryLayer implements UpperLayer {
     const to = asDiskNode(toNode);
     checkReserved(newName);
     const source = statAt(this.descriptor(from), oldName);
-    if (source === undefined) throw new FsError("ENOENT", "rename");
+    if (source === undefined || isWhiteout(this.descriptor(from), oldName, source)) throw new FsError("ENOENT", "rename");
     const target = statAt(this.descriptor(to), newName);
     if (this.rawMarks(from).impure) this.markImpure(to);
     if (how.exchange) {
@@ -452,7 +453,7 @@ export class DirectoryUpper extends DirectoryLayer implements UpperLayer {
       return;
     }
     if (target !== undefined && target.ino === source.ino && target.dev === source.dev) return;
-    const whiteoutThere = target !== undefined && standing(this.descriptor(to), newName) === "whiteout";
+    const whiteoutThere = target !== undefined && isWhiteout(this.descriptor(to), newName, target);
     if (target !== undefined && !whiteoutThere) this.makeWayFor(source, target, to, newName);
     const leave = how.leaveWhiteout && this.readyForWhiteouts(from);
     const loss = whiteoutThere || target === undefined ? NO_LOSS : this.beforeLoss(to, newName);
@@ -529,7 +530,8 @@ export class DirectoryUpper extends DirectoryLayer implements UpperLayer {
     const staged = this.work.nextName();
     check(native.mkdir(this.work.fd, staged, 0o700), "mkdir");
     try {
-      this.writeOpaque(this.work.fd, staged);
+      // Only the xattr: the AUFS file would keep the directory from being replaced.
+      if (this.prefix !== undefined) setXattr(this.work.fd, staged, markKey(this.prefix, "opaque"), YES);
       check(native.chown(this.work.fd, staged, target.uid, target.gid), "chown");
       check(native.chmod(this.work.fd, staged, target.mode & 0o7777), "chmod");
       check(native.rename(this.work.fd, staged, this.descriptor(to), newName, RENAME_EXCHANGE), "rename");
@@ -550,7 +552,7 @@ export class DirectoryUpper extends DirectoryLayer implements UpperLayer {
   remove(parent: LayerNode, name: Name, leaveWhiteout: boolean): void {
     const dir = asDiskNode(parent);
     const stat = statAt(this.descriptor(dir), name);
-    if (stat === undefined) throw new FsError("ENOENT", "unlink");
+    if (stat === undefined || isWhiteout(this.descriptor(dir), name, stat)) throw new FsError("ENOENT", "unlink");
     const isDir = isDirectory(stat.mode);
     const full = isDir && this.holdsWhiteouts(dir, name, "rmdir");
     const leave = leaveWhiteout && this.readyForWhiteouts(dir);
@@ -650,8 +652,10 @@ export class DirectoryUpper extends DirectoryLayer implements UpperLayer {
     const stat = statAt(fd, name);
     const node = stat === undefined ? undefined : this.nodes.get(this.keyOf(stat));
     if (node === undefined) return NO_LOSS;
-    const last = node.held < 0 && (node.more === undefined || node.more.length === 0);
-    return { node, held: last ? check(native.open(fd, name, O_PATH | O_NOFOLLOW, 0, 0), "open") : -1 };
+    // Marks are found by way of the parent: read while there is one.
+    this.rawMarks(node);
+    const last = node.held < 0 && node.isAt(dir, name) && (node.more === undefined || node.more.length === 0);
+    return { node, held: last ? check(native.open(this.descriptor(dir), name, O_PATH | O_NOFOLLOW, 0, 0), "open") : -1 };
   }
 
   private cancelLoss(loss: Loss): void {
@@ -660,8 +664,6 @@ export class DirectoryUpper extends DirectoryLayer implements UpperLayer {
 
   private afterLoss({ node, held }: Loss, dir: DiskNode, name: Name): void {
     if (node === undefined) return;
-    // Marks are found by way of the parent: read while there is one.
-    this.rawMarks(node);
     node.dropPlace(dir, name);
     if (held < 0) return;
     node.held = held;

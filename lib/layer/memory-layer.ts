@@ -73,7 +73,8 @@ export class MemoryLayer implements Layer {
   }
 
   getXattr(node: LayerNode, key: string): Uint8Array | undefined {
-    return asMemoryNode(node).xattrs.get(key)?.slice();
+    const value = asMemoryNode(node).xattrs.get(key);
+    return value === undefined ? undefined : new Uint8Array(value);
   }
 
   open(file: LayerNode): Backing {

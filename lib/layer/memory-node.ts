@@ -138,7 +138,7 @@ function describe(node: MemoryNode, options: EntryOptions): void {
   node.origin = options.origin;
 }
 
-const bytesOf = (content: string | Uint8Array): Uint8Array => (typeof content === "string" ? Buffer.from(content, "utf8") : content.slice());
+const bytesOf = (content: string | Uint8Array): Uint8Array => (typeof content === "string" ? Buffer.from(content, "utf8") : new Uint8Array(content));
 
 function fileAt(root: MemoryNode, path: string): MemoryNode {
   let at: MemoryNode | null | undefined = root;

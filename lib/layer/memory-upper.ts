@@ -68,7 +68,7 @@ export class MemoryUpper extends MemoryLayer implements UpperLayer {
       const inherited = inheritAcl(defaultAcl, mode & 0o7777);
       node.permissions = inherited.mode;
       if (inherited.access !== undefined) node.xattrs.set(ACCESS_ACL, inherited.access);
-      if (type === S_IFDIR) node.xattrs.set(DEFAULT_ACL, defaultAcl.slice());
+      if (type === S_IFDIR) node.xattrs.set(DEFAULT_ACL, new Uint8Array(defaultAcl));
     }
     if (setgid && type === S_IFDIR) node.permissions |= S_ISGID;
     node.uid = caller.uid;
@@ -140,7 +140,7 @@ export class MemoryUpper extends MemoryLayer implements UpperLayer {
     }
     if (value === undefined) node.xattrs.delete(key);
     else if (key === ACCESS_ACL) setAccessAcl(node, value);
-    else node.xattrs.set(key, value.slice());
+    else node.xattrs.set(key, new Uint8Array(value));
     node.ctime = clock();
   }
 
@@ -286,7 +286,7 @@ class MemoryStaged implements StagedNode {
   }
 
   setXattr(key: string, value: Uint8Array): void {
-    this.node.xattrs.set(key, value.slice());
+    this.node.xattrs.set(key, new Uint8Array(value));
   }
 
   setOrigin(ino: number): void {
@@ -385,7 +385,7 @@ function setAccessAcl(node: MemoryNode, acl: Uint8Array): void {
   const { permissions, plain } = modeOfAcl(acl);
   node.permissions = (node.permissions & ~0o777) | permissions;
   if (plain) node.xattrs.delete(ACCESS_ACL);
-  else node.xattrs.set(ACCESS_ACL, acl.slice());
+  else node.xattrs.set(ACCESS_ACL, new Uint8Array(acl));
 }
 
 function dropPrivileges(node: MemoryNode): void {

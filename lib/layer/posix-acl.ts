@@ -31,7 +31,7 @@ export interface Inherited {
 /** `mode` as the caller asked for it, the umask not applied: a default ACL stands in for it. */
 export function inheritAcl(defaultAcl: Uint8Array, mode: number): Inherited {
   const view = viewOf(defaultAcl);
-  const access = defaultAcl.slice();
+  const access = new Uint8Array(defaultAcl);
   const out = viewOf(access);
   const hasMask = findTag(view, MASK) >= 0;
   let result = mode;
@@ -50,7 +50,7 @@ export function inheritAcl(defaultAcl: Uint8Array, mode: number): Inherited {
 
 /** The access ACL after chmod(2): owner, mask (or owning group) and other follow the mode. */
 export function chmodAcl(access: Uint8Array, mode: number): Uint8Array {
-  const result = access.slice();
+  const result = new Uint8Array(access);
   const view = viewOf(result);
   const hasMask = findTag(view, MASK) >= 0;
   for (let at = HEAD; at < view.byteLength; at += ENTRY) {
@@ -79,7 +79,7 @@ export function modeOfAcl(access: Uint8Array): { readonly permissions: number; r
 
 /** The same ACL with every named user's and group's id replaced. */
 export function mapAclIds(acl: Uint8Array, uid: (id: number) => number, gid: (id: number) => number): Uint8Array {
-  const result = acl.slice();
+  const result = new Uint8Array(acl);
   const view = viewOf(result);
   for (let at = HEAD; at < view.byteLength; at += ENTRY) {
     const tag = view.getUint16(at, true);

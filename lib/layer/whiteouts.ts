@@ -8,6 +8,7 @@ import { S_IFCHR, S_IFMT, S_IFREG } from "../base/mode.js";
 import { NAME_MAX } from "../base/name.js";
 import { native } from "../sys/binding.js";
 import { statAt } from "../sys/statx.js";
+import type { FileStat } from "../sys/statx.js";
 import { getXattr } from "../sys/xattr.js";
 import { MARK_KEYS, WHITEOUT_PREFIX, markKey } from "./dialect.js";
 import type { WhiteoutSpelling, XattrPrefix } from "./dialect.js";
@@ -90,8 +91,12 @@ export class Whiteouts {
 export function standing(fd: number, name: string): "nothing" | "whiteout" | "object" {
   const stat = statAt(fd, name);
   if (stat === undefined) return "nothing";
+  return isWhiteout(fd, name, stat) ? "whiteout" : "object";
+}
+
+/** Whether what statx said about a name is a whiteout; asks for xattrs only where the file is empty. */
+export function isWhiteout(fd: number, name: string, stat: FileStat): boolean {
   const type = stat.mode & S_IFMT;
-  if (type === S_IFCHR && stat.rdev === 0) return "whiteout";
-  if (type === S_IFREG && stat.size === 0 && MARK_KEYS.whiteout.some((key) => getXattr(fd, name, key) !== undefined)) return "whiteout";
-  return "object";
+  if (type === S_IFCHR) return stat.rdev === 0;
+  return type === S_IFREG && stat.size === 0 && MARK_KEYS.whiteout.some((key) => getXattr(fd, name, key) !== undefined);
 }
