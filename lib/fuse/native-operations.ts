@@ -19,6 +19,8 @@ export interface NativeOperations {
 interface Handle {
   readonly node: object;
   readonly file: OpenFile;
+  /** The directories it was opened through: they are not forgotten before what is in them. */
+  readonly above: readonly object[];
 }
 
 /** An id that a request leaves as it is, as the kernel sends it. */
@@ -79,14 +81,19 @@ export function nativeOperations(tree: FileSystem, report: (operation: string, p
       nodes.changed(path, false);
       return undefined;
     });
-  const opened = (node: object, flags: number): number | Promise<number> => {
-    nodes.kept.pin(node);
+  const unpin = (node: object, above: readonly object[], gone: boolean): void => {
+    nodes.kept.unpin(node, gone);
+    for (const dir of above) nodes.kept.unpin(dir);
+  };
+  const opened = (path: string, node: object, flags: number): number | Promise<number> => {
+    const above = nodes.above(path);
+    for (const each of [node, ...above]) nodes.kept.pin(each);
     const keep = (file: OpenFile): number => {
-      handles.set(++lastHandle, { node, file });
+      handles.set(++lastHandle, { node, file, above });
       return lastHandle;
     };
     const lose = (error: unknown): never => {
-      nodes.kept.unpin(node);
+      unpin(node, above, false);
       throw error;
     };
     try {
@@ -102,13 +109,13 @@ export function nativeOperations(tree: FileSystem, report: (operation: string, p
     return found;
   };
   const close = (fd: number): void => {
-    const { node, file } = handle(fd);
+    const { node, file, above } = handle(fd);
     handles.delete(fd);
     const gone = tree.getAttr(node).nlink === 0;
     try {
       file.close();
     } finally {
-      nodes.kept.unpin(node, gone);
+      unpin(node, above, gone);
     }
   };
   const removed = (path: string, node: object): void => {
@@ -126,14 +133,14 @@ export function nativeOperations(tree: FileSystem, report: (operation: string, p
         "readdir", path, (error, found) => done(error, found?.names, found?.stats), () => listing(tree, nodes.find(path), inodes),
       );
     },
-    open: (path, flags, done) => answer("open", path, done, () => opened(nodes.find(path), flags & O_ACCMODE)),
+    open: (path, flags, done) => answer("open", path, done, () => opened(path, nodes.find(path), flags & O_ACCMODE)),
     create(path, mode, done) {
       answer("create", path, done, () => {
         const { dir, name } = nodes.place(path);
         const node = tree.create(dir, name, { mode: S_IFREG | (mode & ~S_IFMT) }, caller);
         nodes.kept.saw(node);
         nodes.changed(path, false);
-        return opened(node, O_RDWR);
+        return opened(path, node, O_RDWR);
       });
     },
     read: (path, fd, buffer, length, position, done) =>

@@ -54,6 +54,13 @@ export class PathNodes {
     return { dir, name: name as Name };
   }
 
+  /** The directories on the way to a path that was just found, the nearest first, without the root. */
+  above(path: string): object[] {
+    const dirs: object[] = [];
+    for (let slash = path.lastIndexOf("/"); slash > 0; slash = path.lastIndexOf("/", slash - 1)) dirs.push(this.find(path.slice(0, slash)));
+    return dirs;
+  }
+
   /** A name is gone or stands for something else now; of a directory, so do all paths below it. */
   changed(path: string, directory: boolean): void {
     if (directory) this.#cache.clear();
