@@ -60,16 +60,6 @@ export class OpenFiles {
     if (this.#leaving.delete(file)) file.close();
   }
 
-  /** Pins `file` while `work` is under way; returns `work`'s result. */
-  async during<T>(file: OpenFile, work: Promise<T>): Promise<T> {
-    this.pin(file);
-    try {
-      return await work;
-    } finally {
-      this.unpin(file);
-    }
-  }
-
   drop(entry: NodeEntry): void {
     this.#open.delete(entry);
   }

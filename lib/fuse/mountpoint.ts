@@ -20,7 +20,8 @@ export interface MountRequest {
   readonly source?: string;
   /** The type is shown as fuse.<subtype>. Letters, digits, "-" and "_". */
   readonly subtype: string;
-  readonly flags?: readonly MountFlag[];
+  /** Generic mount options by name, see isMountFlag(); of two that contradict each other the later counts. Unknown ones are refused. */
+  readonly flags?: readonly string[];
   /** Users other than the one who mounts may use the mount. */
   readonly allowOther?: boolean;
   /** The kernel checks permission bits; default true, because no tree does. */
@@ -68,11 +69,12 @@ const opposites = {
   relatime: "strictatime", nostrictatime: "strictatime", nolazytime: "lazytime",
 } as const satisfies Record<string, SetFlag>;
 
-/** A generic mount option. Of two that contradict each other the later counts. */
+/** A generic mount option. */
 export type MountFlag = SetFlag | keyof typeof opposites;
 
+/** Whether `name` is a generic mount option: "ro", "nosuid", "nodev", "noexec", "noatime", "dirsync", …, or the opposite of one. */
 export function isMountFlag(name: string): name is MountFlag {
-  return Object.hasOwn(mountFlags, name) || Object.hasOwn(opposites, name);
+  return isSetFlag(name) || isOpposite(name);
 }
 
 /** Mounts, or throws one Error (FsError where the kernel refused) that says what is missing. Blocks; nothing serves yet. */
@@ -127,14 +129,22 @@ export function probePassthrough(): boolean {
   return readFileSync("/proc/self/uid_map", "latin1").trim().split(/\s+/).join(" ") === "0 0 4294967295";
 }
 
-function effectiveFlags(names: readonly MountFlag[]): ReadonlySet<SetFlag> {
+function effectiveFlags(names: readonly string[]): ReadonlySet<SetFlag> {
   const flags = new Set<SetFlag>();
   for (const name of names) {
-    if (name in opposites) flags.delete(opposites[name as keyof typeof opposites]);
-    else if (name in mountFlags) flags.add(name as SetFlag);
+    if (isOpposite(name)) flags.delete(opposites[name]);
+    else if (isSetFlag(name)) flags.add(name);
     else throw new Error(`mount option ${JSON.stringify(name)} is not known`);
   }
   return flags;
+}
+
+function isSetFlag(name: string): name is SetFlag {
+  return Object.hasOwn(mountFlags, name);
+}
+
+function isOpposite(name: string): name is keyof typeof opposites {
+  return Object.hasOwn(opposites, name);
 }
 
 function checkMountpoint(mountpoint: string): void {

@@ -59,10 +59,17 @@ export function whenOpen(s: Serving, file: Promise<OpenFile>, use: (file: OpenFi
   return file.then((late) => () => usePinned(s, late, use));
 }
 
-/** As then(), for work on `file`, which stays open meanwhile. */
+/** As then(), for work on `file`, which stays open meanwhile and while `use` runs. */
 export function thenOn<T>(s: Serving, file: OpenFile, value: T | Promise<T>, use: (value: T) => Outcome): Outcome {
-  if (value instanceof Promise) return s.files.during(file, value).then((late) => () => use(late));
-  return use(value);
+  if (!(value instanceof Promise)) return use(value);
+  s.files.pin(file);
+  return value.then(
+    (late) => () => usePinned(s, file, () => use(late)),
+    (error: unknown) => {
+      s.files.unpin(file);
+      throw error;
+    },
+  );
 }
 
 /** Lifetime to promise for the attributes of `entry`: a detached nodeid is not told of changes made through the current one. */

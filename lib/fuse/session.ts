@@ -5,6 +5,7 @@
  * Waiting: an operation may promise its answer; it is finished when the promise resolves, whatever came between. Requests are served
  * without a thread pool, so that clients that fill libuv's pool cannot stall the mount they are waiting for.
  */
+import { readFileSync } from "node:fs";
 import { errnoFrom, errnoOf, FsError } from "../base/errors.js";
 import { native } from "../sys/binding.js";
 import type { NativeBinding } from "../../types/native.js";
@@ -22,7 +23,7 @@ import { Reply } from "./wire/reply.js";
 import { Request } from "./wire/request.js";
 
 export interface SessionOptions extends PolicyOptions {
-  /** Files of the tree kept open (descriptors); default 4096, never below 16. The caller keeps it well under RLIMIT_NOFILE. */
+  /** Files of the tree kept open (descriptors), at least 16; default 4096, but at most a quarter of what the process may open. */
   readonly openFiles?: number;
   /** Backing ids kept for files that nobody has open; default 1024. */
   readonly idleBackings?: number;
@@ -69,8 +70,8 @@ export class Session implements Serving {
     this.channel = channel;
     this.policyOptions = options;
     this.native = options.binding ?? native;
-    this.#log = options.log ?? ((message) => process.stderr.write(`stratafs: ${message}\n`));
-    this.files = new OpenFiles(tree, Math.max(16, options.openFiles ?? 4096));
+    this.#log = carefully(options.log ?? ((message) => process.stderr.write(`stratafs: ${message}\n`)));
+    this.files = new OpenFiles(tree, Math.max(16, options.openFiles ?? defaultOpenFiles()));
     this.listings = new Listings(tree);
     const identify = (fd: number, out: Float64Array): number => this.native.statx(fd, "", AT_EMPTY_PATH, out);
     this.backings = new Backings(channel, identify, Math.max(1, options.idleBackings ?? 1024), this.#log);
@@ -216,4 +217,21 @@ export class Session implements Serving {
     if (this.#error === undefined) this.#settleClosed.resolve();
     else this.#settleClosed.reject(this.#error);
   }
+}
+
+/** A log that throws must not end the mount. */
+function carefully(log: (message: string) => void): (message: string) => void {
+  return (message) => {
+    try {
+      log(message);
+    } catch {
+      // Nobody is left to tell.
+    }
+  };
+}
+
+/** The rest of RLIMIT_NOFILE is for what the tree opens besides: directories, layers, files kept from unlink to forget. */
+function defaultOpenFiles(): number {
+  const soft = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "latin1"))?.[1];
+  return soft === undefined ? 4096 : Math.min(4096, Math.floor(Number(soft) / 4));
 }

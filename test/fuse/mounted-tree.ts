@@ -1,7 +1,7 @@
 /** A mount served by a child process, so that a test may use it: serving-child.ts does the serving. Always unmounted by close(). */
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmdirSync } from "node:fs";
+import { chownSync, mkdtempSync, rmdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -20,7 +20,9 @@ export class MountedTree {
   static async start(setup: Omit<Setup, "mountpoint">): Promise<MountedTree> {
     const path = mkdtempSync(join(tmpdir(), "stratafs-fuse-"));
     const program = fileURLToPath(new URL("serving-child.js", import.meta.url));
-    const child = fork(program, [JSON.stringify({ ...setup, mountpoint: path })], { stdio: "inherit" });
+    const ids = setup.uid === undefined ? {} : { uid: setup.uid, gid: setup.uid };
+    if (setup.uid !== undefined) chownSync(path, setup.uid, setup.uid);
+    const child = fork(program, [JSON.stringify({ ...setup, mountpoint: path })], { stdio: "inherit", ...ids });
     const mounted = new MountedTree(path, child);
     const [answer] = (await once(child, "message")) as [{ failed?: string }];
     if (answer.failed === undefined) return mounted;
@@ -64,9 +66,17 @@ export class MountedTree {
     if (this.#child.exitCode !== 0) throw new Error(`the serving process ended with ${this.#child.exitCode}`);
   }
 
-  /** Ends the child without warning; the mount is aborted. */
-  kill(): void {
+  /** Resolves when the child has ended, which it does with its mount; removes the mountpoint. */
+  async ended(): Promise<void> {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) await once(this.#child, "exit");
+    rmdirSync(this.path);
+  }
+
+  /** Ends the child without warning, and takes the dead mount away. */
+  async kill(): Promise<void> {
+    const ended = once(this.#child, "exit");
     this.#child.kill("SIGKILL");
+    await ended;
     this.#abort();
   }
 

@@ -2,6 +2,7 @@
  * Serves a MemoryFileSystem in a process of its own, for tests that use the mount. Started by mounted-tree.ts with the setup as JSON in argv[2];
  * speaks over the IPC channel: {ready} or {failed}, then answers each request but "unmount", whose answer is its end.
  */
+import { name } from "../../lib/base/name.js";
 import { DeviceChannel } from "../../lib/fuse/device-channel.js";
 import { mountFuse, unmount } from "../../lib/fuse/mountpoint.js";
 import type { DataMode } from "../../lib/fuse/policy.js";
@@ -21,6 +22,12 @@ export interface Setup {
   readonly many?: number;
   readonly openFiles?: number;
   readonly idleBackings?: number;
+  /** Default true. */
+  readonly allowOther?: boolean;
+  /** Files of the root and the sizes they must have when the mount has ended; else the child ends with status 1. */
+  readonly sizesAtEnd?: Readonly<Record<string, number>>;
+  /** Ids to serve as; default the test's own. */
+  readonly uid?: number;
 }
 export type Ask = "counters" | "unmount" | "state";
 export interface State {
@@ -36,7 +43,7 @@ async function serve(setup: Setup): Promise<void> {
   for (const [path, text] of Object.entries(setup.lower ?? {})) tree.put(path, text, true);
   for (let i = 0; i < (setup.many ?? 0); i++) tree.put(`many/f${i}`, "");
   const logged: string[] = [];
-  const { fd } = mountFuse({ mountpoint: setup.mountpoint, subtype: "stratafs-test", flags: ["nodev"], allowOther: true });
+  const { fd } = mountFuse({ mountpoint: setup.mountpoint, subtype: "stratafs-test", flags: ["nodev"], allowOther: setup.allowOther ?? true });
   const session = new Session(tree, new DeviceChannel(fd), {
     dataMode: setup.data,
     log: (message) => logged.push(message),
@@ -52,6 +59,10 @@ async function serve(setup: Setup): Promise<void> {
   });
   process.send?.({ ready: true });
   await session.closed;
+  for (const [path, size] of Object.entries(setup.sizesAtEnd ?? {})) {
+    const node = tree.lookup(tree.root, name(path));
+    if (node === undefined || tree.getAttr(node).size !== size) process.exitCode = 1;
+  }
   tree.close();
   process.disconnect?.();
 }

@@ -17,6 +17,9 @@ export interface MemoryOptions {
   readonly late?: boolean;
 }
 
+/** Bytes. A tree in memory should refuse what memory cannot hold. */
+const MAX_SIZE = 2 ** 28;
+
 interface Body {
   readonly fd: number;
   bytes: Buffer;
@@ -295,6 +298,7 @@ export class MemoryFileSystem implements FileSystem<MemoryNode> {
 
   #truncate(node: MemoryNode, size: number): void {
     if (node.body === undefined) throw new FsError("EISDIR", "truncate");
+    if (size > MAX_SIZE) throw new FsError("EFBIG", "truncate");
     this.#copyUp(node);
     const body = this.#bodyOf(node);
     if (body.fd >= 0) ftruncateSync(body.fd, size);
@@ -312,6 +316,7 @@ export class MemoryFileSystem implements FileSystem<MemoryNode> {
 
   #write(node: MemoryNode, from: Uint8Array, position: number): number {
     const body = this.#bodyOf(node);
+    if (position + from.length > MAX_SIZE) throw new FsError("EFBIG", "write");
     node.mtime = node.ctime = now();
     if (body.fd >= 0) return writeSync(body.fd, from, 0, from.length, position);
     if (body.bytes.length < position + from.length) {

@@ -127,14 +127,6 @@ function copyRange(s: Serving, answer: (count: number) => number): Outcome {
   };
   return withFile(s, target, "write", (to) => {
     const from = s.files.get(source, "read");
-    if (!(from instanceof Promise)) return copy(from, to);
-    s.files.pin(to);
-    return from.then(
-      (late) => () => usePinned(s, late, () => usePinned(s, to, () => copy(late, to))),
-      (error: unknown) => {
-        s.files.unpin(to);
-        throw error;
-      },
-    );
+    return thenOn(s, to, from, (ready) => (from instanceof Promise ? usePinned(s, ready, () => copy(ready, to)) : copy(ready, to)));
   });
 }
