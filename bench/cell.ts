@@ -8,7 +8,7 @@ import { join } from "node:path";
 import type { Answer, Job, Outcome, Report, Request } from "./job.js";
 import { pageCacheBytes } from "./measure/caches.js";
 import { mountsBeneath } from "./measure/mounts.js";
-import { cpuMs, marked, memory, threadsOf, waitForEnd } from "./measure/processes.js";
+import { cpuMs, marked, memory, nameOf, threadsOf, waitForEnd } from "./measure/processes.js";
 import type { Cell, Measured, Scenario } from "./scenarios/scenario.js";
 import { SCENARIOS } from "./scenarios/scenarios.js";
 import { makePlace, type Place, type Subject } from "./subjects/subject.js";
@@ -128,7 +128,7 @@ class RunningCell implements Cell {
       command(process.getuid?.() === 0 || !type.startsWith("fuse") ? ["umount", target] : ["fusermount3", "-u", target]);
     }
     const left = await waitForEnd(daemons, 10_000);
-    if (left.length > 0) throw new Error(`the daemon (${left.join(", ")}) did not end within 10 s of the unmount`);
+    if (left.length > 0) throw new Error(`${left.map((pid) => `${nameOf(pid)} (${pid})`).join(", ")} did not end within 10 s of the unmount`);
   }
 }
 

@@ -79,6 +79,15 @@ export function memory(pids: readonly number[]): Memory {
   return { pssKiB, peakRssKiB };
 }
 
+/** The process's name and state, for messages. */
+export function nameOf(pid: number): string {
+  try {
+    return `${readFileSync(`/proc/${pid}/comm`, "latin1").trim()} ${statFields(pid)[0] ?? ""}`.trim();
+  } catch {
+    return "a process that has ended";
+  }
+}
+
 export function threadsOf(pid: number): number[] {
   try {
     return readdirSync(`/proc/${pid}/task`).map(Number);
