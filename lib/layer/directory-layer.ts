@@ -78,7 +78,7 @@ export class DirectoryLayer implements Layer {
   /** st_dev of the root, as statx.ts packs it. */
   protected readonly device: number;
   private readonly mountId: number;
-  /** O_NOATIME while the process may say so. */
+  /** Asked for on every open; files of others refuse it, and are opened without. */
   private noatime = O_NOATIME;
   private closed = false;
 
@@ -86,8 +86,12 @@ export class DirectoryLayer implements Layer {
   static open(at: string | number, options: DirectoryLayerOptions = {}): DirectoryLayer {
     const plain = openRoot(at);
     const clone = privateClone(plain);
-    if (clone !== undefined) native.close(plain);
-    return new DirectoryLayer(clone ?? plain, options, true);
+    if (clone === undefined) return new DirectoryLayer(plain, options, true);
+    native.close(plain);
+    const layer = new DirectoryLayer(clone, options, true);
+    // The clone keeps access times still for every file, also for those where the flag is refused.
+    layer.noatime = 0;
+    return layer;
   }
 
   /** Takes over `rootFd`, also when it throws. */

@@ -64,6 +64,7 @@ interface Loss {
 
 const EACCES = -errnoOf("EACCES");
 const EEXIST = -errnoOf("EEXIST");
+const ENOTEMPTY = -errnoOf("ENOTEMPTY");
 const CAPABILITY = "security.capability";
 const YES = Buffer.from("y");
 const NO_LOSS: Loss = { node: undefined, held: -1 };
@@ -554,11 +555,13 @@ export class DirectoryUpper extends DirectoryLayer implements UpperLayer {
     const stat = statAt(this.descriptor(dir), name);
     if (stat === undefined || isWhiteout(this.descriptor(dir), name, stat)) throw new FsError("ENOENT", "unlink");
     const isDir = isDirectory(stat.mode);
-    const full = isDir && this.holdsWhiteouts(dir, name, "rmdir");
+    // An exchange would take a full directory along: this is the last look at what is in it.
+    if (isDir && leaveWhiteout) this.holdsWhiteouts(dir, name, "rmdir");
     const leave = leaveWhiteout && this.readyForWhiteouts(dir);
     const loss = this.beforeLoss(dir, name);
     try {
-      this.removeOnDisk(this.descriptor(dir), name, isDir, full, leave);
+      if (leave) this.replaceByWhiteout(dir, name, isDir);
+      else this.removeOnDisk(dir, name, isDir);
     } catch (error) {
       this.cancelLoss(loss);
       throw error;
@@ -566,26 +569,35 @@ export class DirectoryUpper extends DirectoryLayer implements UpperLayer {
     this.afterLoss(loss, dir, name);
   }
 
-  private removeOnDisk(fd: number, name: Name, isDir: boolean, full: boolean, leave: boolean): void {
-    const dotted = leave && this.whiteouts.spelling === "dotwh";
-    if (dotted) this.whiteouts.makeDotted(fd, name);
-    if (leave && !dotted) {
-      const whiteout = this.whiteouts.make();
-      const result = native.rename(this.work.fd, whiteout, fd, name, isDir ? RENAME_EXCHANGE : 0);
-      if (result < 0 || isDir) this.work.discard(whiteout);
-      check(result, "unlink");
+  private replaceByWhiteout(dir: DiskNode, name: Name, isDir: boolean): void {
+    const fd = this.descriptor(dir);
+    if (this.whiteouts.spelling === "dotwh") {
+      this.whiteouts.makeDotted(fd, name);
+      try {
+        this.removeOnDisk(dir, name, isDir);
+      } catch (error) {
+        this.whiteouts.removeDotted(fd, name);
+        throw error;
+      }
       return;
     }
-    let result: number;
-    if (full) {
-      const moved = this.work.nextName();
-      result = native.rename(fd, name, this.work.fd, moved, 0);
-      if (result >= 0) this.work.discard(moved);
-    } else {
-      result = native.unlink(fd, name, isDir ? AT_REMOVEDIR : 0);
+    const whiteout = this.whiteouts.make();
+    const result = native.rename(this.work.fd, whiteout, fd, name, isDir ? RENAME_EXCHANGE : 0);
+    if (result < 0 || isDir) this.work.discard(whiteout);
+    check(result, "unlink");
+  }
+
+  private removeOnDisk(dir: DiskNode, name: Name, isDir: boolean): void {
+    const fd = this.descriptor(dir);
+    const result = native.unlink(fd, name, isDir ? AT_REMOVEDIR : 0);
+    if (!isDir || (result !== ENOTEMPTY && result !== EEXIST)) {
+      check(result, isDir ? "rmdir" : "unlink");
+      return;
     }
-    if (result < 0 && dotted) this.whiteouts.removeDotted(fd, name);
-    check(result, isDir ? "rmdir" : "unlink");
+    this.holdsWhiteouts(dir, name, "rmdir");
+    const moved = this.work.nextName();
+    check(native.rename(fd, name, this.work.fd, moved, 0), "rmdir");
+    this.work.discard(moved);
   }
 
   whiteout(parent: LayerNode, name: Name): void {
