@@ -3,6 +3,7 @@
  * Always true: an unknown option is a warning and changes nothing; a known option with a value that makes no sense is a UsageError.
  * When an option is given twice the last one counts, except lowerdir+= and datadir+=, which add.
  */
+import type { MountFlag } from "../index.js";
 import { type RawOption, splitUnescaped, unescape } from "./option-string.js";
 import { UsageError } from "./usage.js";
 
@@ -53,7 +54,7 @@ export interface MountOptionSet {
   logFile: string | undefined;
   readOnly: boolean;
   /** Generic mount flags as given, the last of each contradicting pair ("nodev", "suid", "noatime"). */
-  flags: string[];
+  flags: MountFlag[];
   /** One line each. */
   warnings: string[];
 }
@@ -71,7 +72,7 @@ export function noOptions(): MountOptionSet {
 export function applyOption(set: MountOptionSet, option: RawOption): void {
   const reader = Object.hasOwn(readers, option.key) ? readers[option.key] : undefined;
   if (reader !== undefined) reader(set, option);
-  else if (flagGroup(option.key) !== undefined && option.value === undefined) addFlag(set, option.key);
+  else if (addFlag(set, option)) return;
   else if (!isSilent(option)) set.warnings.push(`unknown option ${shown(option)} ignored`);
 }
 
@@ -160,19 +161,21 @@ function overlap(startA: number, startB: number, a: IdRange, b: IdRange): boolea
   return startA < startB + b.length && startB < startA + a.length;
 }
 
-/** Each row: words of which the last one given counts. Both words of a row go to the mount, which knows its own defaults. */
-const flagGroups: readonly (readonly string[])[] = [
+/** Each row: words of which the last one given counts. */
+const flagGroups: readonly (readonly MountFlag[])[] = [
   ["nosuid", "suid"], ["nodev", "dev"], ["noexec", "exec"], ["sync", "async"], ["dirsync"], ["nodiratime", "diratime"], ["lazytime", "nolazytime"],
   ["noatime", "atime", "relatime", "strictatime", "nostrictatime"], ["nosymfollow", "symfollow"],
 ];
 
-function flagGroup(word: string): readonly string[] | undefined {
-  return flagGroups.find((group) => group.includes(word));
-}
-
-function addFlag(set: MountOptionSet, word: string): void {
-  const group = flagGroup(word) ?? [];
-  set.flags = [...set.flags.filter((flag) => !group.includes(flag)), word];
+/** False when the option is not a generic flag. */
+function addFlag(set: MountOptionSet, option: RawOption): boolean {
+  for (const group of flagGroups) {
+    const word = option.value === undefined ? group.find((flag) => flag === option.key) : undefined;
+    if (word === undefined) continue;
+    set.flags = [...set.flags.filter((flag) => !group.includes(flag)), word];
+    return true;
+  }
+  return false;
 }
 
 /** Words that fstab and mount(8) keep for themselves, and flags without a meaning for FUSE: passed down by some callers, meant for nobody here. */

@@ -1,5 +1,5 @@
 /** From what was asked for to what the library takes: a MountRequest as a stack of layers and as options of the mount. Pure. */
-import { directoryLayer, directoryUpper, type MountOptions, type StackDescription } from "../index.js";
+import { directoryLayer, directoryUpper, type MountFlag, type MountOptions, type StackDescription } from "../index.js";
 import type { MountOptionSet } from "./mount-options.js";
 import type { MountRequest } from "./mount-arguments.js";
 
@@ -49,7 +49,7 @@ export function mountOptionsOf(request: MountRequest, root: boolean): MountOptio
   };
 }
 
-function flagsOf(asked: readonly string[], root: boolean, readOnly: boolean): string[] {
+function flagsOf(asked: readonly MountFlag[], root: boolean, readOnly: boolean): MountFlag[] {
   const flags = [...asked];
   if (!flags.includes("dev") && !flags.includes("nodev")) flags.push("nodev");
   if (!root && !flags.includes("suid") && !flags.includes("nosuid")) flags.push("nosuid");

@@ -15,9 +15,10 @@ export async function mountCommand(args: readonly string[], style: CallStyle = "
     if (command.kind === "help") return help();
     if (command.kind === "version") return version();
     const { request } = command;
+    // The serving process reads the same arguments, and says what is to be said about them.
+    if (starter === undefined && !request.foreground && !request.fake) return await startServing();
     for (const warning of request.warnings) complain(warning);
     if (request.fake) return 0;
-    if (starter === undefined && !request.foreground) return await startServing();
     return await serve(request, starter);
   } catch (error) {
     if (starter === undefined) throw error;

@@ -1,0 +1,140 @@
+import { expect } from "chai";
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, readFileSync, symlinkSync } from "node:fs";
+import { call, command, Ground, isRoot, shell, stratafs } from "./command.js";
+
+const layers = { "a/one": "1\n", "b/two": "2\n", "b/dir/three": "3\n", "upper/": "", "work/": "", "m/": "" };
+const STACK = "lowerdir=a:b,upperdir=upper,workdir=work";
+
+describe("stratafs mount", function () {
+  this.timeout(60_000);
+  let ground: Ground;
+  before(function () {
+    if (!isRoot) this.skip();
+  });
+  beforeEach(() => void (ground = new Ground(layers)));
+  afterEach(() => ground.remove());
+
+  const here = () => ({ cwd: ground.path });
+  const isMounted = () => shell("stat -f -c %t m", here()).stdout.trim() === "65735546";
+  /** The process that serves `m`, found by its command line. */
+  const daemons = (): number[] => shell(`grep -lF ${ground.path} /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3 | sort -u`)
+    .stdout.split("\n").filter((pid) => pid !== "" && processText(pid, "cmdline").includes("workdir=")).map(Number);
+  const processText = (pid: string, file: string): string => {
+    try {
+      return readFileSync(`/proc/${pid}/${file}`, "latin1");
+    } catch {
+      return "";
+    }
+  };
+  const until = async (what: () => boolean) => {
+    for (let i = 0; i < 200 && !what(); i++) await new Promise((resolve) => setTimeout(resolve, 25));
+    expect(what()).to.equal(true);
+  };
+
+  it("returns when the mount is live, from layers relative to the cwd, and unmounts into an empty directory", async () => {
+    expect(command(["mount", "-o", STACK, "m"], here())).to.deep.equal({ status: 0, stdout: "", stderr: "" });
+    expect(isMounted()).to.equal(true);
+    expect(shell("cat m/one m/two m/dir/three && echo 4 > m/four && rm m/two && ls m", here()).stdout).to.equal("1\n2\n3\ndir\nfour\none\n");
+    expect(command(["umount", "m"], here())).to.deep.equal({ status: 0, stdout: "", stderr: "" });
+    expect(shell("ls -A m; cat upper/four; stat -c %F upper/two; ls b", here()).stdout).to.equal("4\ncharacter special file\ndir\ntwo\n");
+  });
+
+  it("mounts read-only without an upper directory", () => {
+    expect(command(["mount", "-o", "lowerdir=a:b", "m"], here()).status).to.equal(0);
+    expect(shell("touch m/x", here()).stderr).to.include("Read-only file system");
+  });
+
+  it("warns of unknown options in one line each and mounts all the same", () => {
+    expect(command(["mount", "-o", `${STACK},private,wibble=1`, "m"], here())).to.deep.equal({
+      status: 0, stdout: "", stderr: 'stratafs: unknown option "private" ignored\nstratafs: unknown option "wibble=1" ignored\n',
+    });
+    expect(isMounted()).to.equal(true);
+  });
+
+  it("says in one line why there is no mount", () => {
+    for (const [options, target, line] of [
+      ["lowerdir=nowhere", "m", /nowhere/], ["lowerdir=a", "nowhere", /nowhere/], ["lowerdir=a", "a/one", /a\/one/], ["lowerdir=a,upperdir=upper", "m", /workdir/],
+    ] as const) {
+      const { status, stdout, stderr } = command(["mount", "-o", options, target], here());
+      expect(status, stderr).to.be.oneOf([1, 2]);
+      expect(stdout).to.equal("");
+      expect(stderr).to.match(line).and.match(/^stratafs: [^\n]+\n$/);
+    }
+  });
+
+  it("answers to the name fuse-overlayfs, with two positionals and many -o", () => {
+    symlinkSync(stratafs, ground.at("fuse-overlayfs"));
+    const args = ["overlay", ground.at("m"), "-o", "workdir=work", "-o", "upperdir=upper", "-o", "lowerdir=a:b", "-o", "dev,suid"];
+    expect(call(ground.at("fuse-overlayfs"), args, here())).to.deep.equal({ status: 0, stdout: "", stderr: "" });
+    expect(shell(`grep " ${ground.at("m")} " /proc/mounts`).stdout).to.match(/^overlay .* fuse\.stratafs rw,relatime,/);
+    expect(call(ground.at("fuse-overlayfs"), ["--version"]).stdout).to.match(/^stratafs: version/);
+  });
+
+  it("is what mount.fuse runs for the type fuse.stratafs", () => {
+    expect(command(["none", ground.at("m"), "-o", `rw,${STACK}`], here())).to.deep.equal({ status: 0, stdout: "", stderr: "" });
+    expect(isMounted()).to.equal(true);
+  });
+
+  it("is also started by node itself, when sh is not in between", () => {
+    expect(call(process.execPath, [stratafs, "mount", "-o", `${STACK},private`, "m"], here())).to.deep.equal({
+      status: 0, stdout: "", stderr: 'stratafs: unknown option "private" ignored\n',
+    });
+    expect(isMounted()).to.equal(true);
+    expect(call(process.execPath, [stratafs, "mount", "-o", "lowerdir=nowhere", "m"], here()).status).to.equal(1);
+  });
+
+  it("leaves nothing of its caller open: no descriptor, no working directory, no session", () => {
+    // Descriptors 7 and 230 stand for what a careless caller passes on.
+    const stack = `lowerdir=a:b,upperdir=${ground.at("upper")},workdir=work`;
+    const script = `exec 7<${ground.at("a/one")} 230<${ground.at("b/two")}; ${stratafs} mount -o ${stack} m`;
+    expect(call("bash", ["-c", script], here())).to.deep.equal({ status: 0, stdout: "", stderr: "" });
+    const [pid, ...others] = daemons();
+    expect(others).to.deep.equal([]);
+    const open = shell(`for fd in 0 1 2; do readlink /proc/${pid}/fd/$fd; done; for fd in /proc/${pid}/fd/*; do readlink $fd; done`).stdout.split("\n");
+    expect(open.slice(0, 3)).to.deep.equal(["/dev/null", "/dev/null", "/dev/null"]);
+    expect(open).to.not.include(ground.at("a/one")).and.not.include(ground.at("b/two"));
+    expect(shell(`readlink /proc/${pid}/cwd`).stdout).to.equal("/\n");
+    // proc(5): after the name in parentheses come state, parent, process group, session.
+    const [, , , session] = processText(String(pid), "stat").replace(/^.*\) /, "").split(" ");
+    expect(session).to.equal(String(pid));
+    const limit = /Max open files +(\d+) +(\d+)/.exec(processText(String(pid), "limits"));
+    expect(limit?.[1]).to.equal(limit?.[2]);
+  });
+
+  it("ends by itself after an unmount, with everything written, and unmounts when told to end", async () => {
+    command(["mount", "-o", `${STACK.replace("upperdir=", `upperdir=${ground.path}/`)}`, "m"], here());
+    const [first] = daemons();
+    shell("echo late > m/late; umount m", here());
+    await until(() => !existsSync(`/proc/${first}`));
+    expect(readFileSync(ground.at("upper/late"), "utf8")).to.equal("late\n");
+
+    command(["mount", "-o", `${STACK.replace("upperdir=", `upperdir=${ground.path}/`)}`, "m"], here());
+    const [second] = daemons();
+    process.kill(second!, "SIGTERM");
+    await until(() => !existsSync(`/proc/${second}`));
+    expect(isMounted()).to.equal(false);
+  });
+
+  it("serves in the foreground with -f, and ends with status 0 at the unmount", async () => {
+    const served = spawn(stratafs, ["mount", "-f", "-o", STACK, "m"], { cwd: ground.path, stdio: ["ignore", "ignore", "pipe"] });
+    const ended = new Promise<number | null>((resolve) => served.on("exit", resolve));
+    await until(isMounted);
+    expect(shell("cat m/one", here()).stdout).to.equal("1\n");
+    expect(spawnSync("umount", [ground.at("m")]).status).to.equal(0);
+    expect(await ended).to.equal(0);
+  });
+
+  it("unmounts lazily what is in use", () => {
+    command(["mount", "-o", STACK, "m"], here());
+    const { stdout, stderr } = shell(`cd m && ${stratafs} umount ${ground.at("m")}; echo $?; ${stratafs} umount -l ${ground.at("m")}; echo $?`, here());
+    expect(stdout).to.equal("1\n0\n");
+    expect(stderr).to.match(/^stratafs: EBUSY[^\n]*\n$/);
+  });
+
+  it("refuses to unmount what is no mount", () => {
+    const { status, stderr } = command(["umount", ground.at("a")]);
+    expect(status).to.equal(1);
+    expect(stderr).to.match(/^stratafs: EINVAL[^\n]*\n$/);
+  });
+});
