@@ -8,7 +8,7 @@
  * looks the whole path up again and meets a new nodeid, an inode of its own. Who had the old one open keeps the old bytes.
  */
 import { LRUCache } from "lru-cache";
-import { errnoName, errnoOf } from "../base/errors.js";
+import { errnoName } from "../base/errors.js";
 import type { OpenFile } from "../vfs.js";
 import type { Channel } from "./channel.js";
 import type { Backing, NodeEntry } from "./nodes.js";
@@ -26,6 +26,7 @@ export class Backings {
   readonly #log: (message: string) => void;
   readonly #idle: LRUCache<NodeEntry, Backing>;
   readonly #slots = new Float64Array(32);
+  readonly #reasons = new Set<number>();
   #enabled = true;
 
   constructor(channel: Channel, identify: Identify, idleCapacity: number, log: (message: string) => void) {
@@ -95,13 +96,20 @@ export class Backings {
       entry.backing = { id, ino, dev, inoHigh };
       return id;
     }
-    if (id === -errnoOf("EPERM")) {
-      this.#enabled = false;
-      this.#log("passthrough is not allowed here (EPERM); files are served through the page cache");
-    } else if (id !== -errnoOf("ELOOP") && id !== -errnoOf("EOPNOTSUPP")) {
-      this.#log(`no backing id for nodeid ${entry.nodeid} (${errnoName(id)}); it is served through the page cache`);
-    }
+    this.#refused(id);
     return CACHED;
+  }
+
+  /** Says each reason once: it is the same for most files. */
+  #refused(errno: number): void {
+    if (this.#reasons.has(errno)) return;
+    this.#reasons.add(errno);
+    const code = errnoName(errno);
+    if (code === "EPERM") this.#enabled = false;
+    const why = code === "EPERM" ? "passthrough is not allowed here (EPERM)"
+      : code === "ELOOP" ? "passthrough of files that lie on a stacked filesystem needs a greater stacking depth (ELOOP)"
+      : `the kernel refuses passthrough of some files (${code})`;
+    this.#log(`${why}; they are served through the page cache`);
   }
 
   #release(entry: NodeEntry, backing: Backing): void {
