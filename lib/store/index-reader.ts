@@ -12,7 +12,7 @@ import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../base/mod
 import { DIGEST_BYTES, type Digest } from "./digest.js";
 import {
   damaged, decodeIndexHeader, FLAG_IMPLICIT, FLAG_INLINE, FLAG_LOWER_LINK, FLAG_OPAQUE, HEADER_BYTES, META_BITS, META_GID, META_UID, META_WORDS, META_XATTRS,
-  NODE_CONTENT, NODE_META, NODE_MTIME, NODE_MTIME_NSEC, NODE_NLINK, NODE_SIZE, NODE_WORDS, tableNames, WHITEOUT_NODE, type IndexHeader, type IndexKind,
+  NODE_CONTENT, NODE_META, NODE_MTIME, NODE_MTIME_NSEC, NODE_NLINK, NODE_SIZE, NODE_WORDS, padTo8, tableNames, WHITEOUT_NODE, type IndexHeader, type IndexKind,
 } from "./index-format.js";
 
 /** Where the file's bytes come from. */
@@ -267,9 +267,10 @@ export class IndexReader {
   verifyChecksums(): void {
     for (const name of tableNames) {
       const { offset, bytes, checksum } = this.#header.tables[name];
-      const table = Buffer.allocUnsafeSlow(bytes);
+      const table = Buffer.allocUnsafeSlow(padTo8(bytes));
       this.#source.read(table, offset);
-      if (this.#hash.bytes(table) !== checksum) throw damaged(this.#what, `the checksum of table ${name} does not match`);
+      if (table.subarray(bytes).some((byte) => byte !== 0)) throw damaged(this.#what, `expected zeros behind table ${name}`);
+      if (this.#hash.bytes(table.subarray(0, bytes)) !== checksum) throw damaged(this.#what, `the checksum of table ${name} does not match`);
     }
     for (let i = 0; i < this.#metas.length; i += META_WORDS) {
       if (((this.#metas[i] as number) & ~META_BITS) !== 0) throw damaged(this.#what, "found an unknown flag");

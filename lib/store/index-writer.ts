@@ -27,13 +27,15 @@ export interface IndexNode {
   readonly mtimeSec: number;
   readonly mtimeNsec: number;
   readonly xattrs: ReadonlyMap<string, Uint8Array>;
-  /** Regular files; undefined for other kinds. */
+  /** Regular files, where undefined is an empty one; undefined for other kinds. */
   readonly content: FileContent | undefined;
   /** Symbolic links: the target, latin1; else "". */
   readonly target: string;
   /** Devices, as base/mode's makedev packs it; else 0. */
   readonly rdev: number;
 }
+
+const emptyBody: FileContent = { kind: "inline", bytes: new Uint8Array(0) };
 
 export class IndexWriter {
   readonly #hash: FastHash;
@@ -61,7 +63,7 @@ export class IndexWriter {
     let flags = (opaque ? FLAG_OPAQUE : 0) | (implicit ? FLAG_IMPLICIT : 0);
     let content = 0;
     let size = 0;
-    const body = isRegular(node.mode) ? node.content : undefined;
+    const body = isRegular(node.mode) ? node.content ?? emptyBody : undefined;
     if (isSymlink(node.mode)) {
       size = node.target.length;
       content = this.#text(node.target);

@@ -164,13 +164,7 @@ describe("an index", () => {
         expect((error as { code?: string }).code, String((error as Error).stack)).to.be.oneOf(["EIO", "EINVAL", "ENOTDIR"]);
         wrong++;
       }
-      // Padding between tables is no content; everything else is covered.
-      try {
-        index.verifyChecksums();
-        expect(Buffer.concat([bytes.subarray(0, at), good.subarray(at, at + 1), bytes.subarray(at + 1)]).equals(good)).to.equal(true);
-      } catch (error) {
-        expect((error as { code: string }).code).to.equal("ERR_STORE_DAMAGED");
-      }
+      expect(() => index.verifyChecksums()).to.throw().with.property("code", "ERR_STORE_DAMAGED");
     }
     expect(wrong).to.be.above(50);
   });

@@ -1,0 +1,295 @@
+/**
+ * StoreWriter: puts objects and layers into a store.
+ * Invariant: nothing is visible under its final name before all its bytes are durable.
+ * Order: everything is written into a staging folder of the writer's own; publish() makes it durable at one stroke (syncfs),
+ * then renames objects, then layers, then makes the names durable. A reference is set only after that.
+ *
+ * The writer's lease keeps the sweep away from everything put or found since it began. When the writer dies, the staging
+ * folder is garbage that the next sweep removes. Calls may overlap; each waits for itself.
+ */
+import { createHash } from "node:crypto";
+import { closeSync, existsSync, ftruncateSync, mkdirSync, openSync, renameSync, rmSync, utimesSync } from "node:fs";
+import { join } from "node:path";
+import { native } from "../sys/binding.js";
+import { copyJob, syncfsJob } from "../sys/jobs.js";
+import { digestOf, type Digest } from "./digest.js";
+import { StoreError } from "./errors.js";
+import { asStoreError, syncDirectory, writeAll, writeSynced, writing } from "./files.js";
+import type { Lease } from "./leases.js";
+import { hashOfFile, type Objects } from "./objects.js";
+import type { StoreLock } from "./store-lock.js";
+
+export interface PutResult {
+  readonly digest: Digest;
+  readonly size: number;
+  /** False when the store, or this writer, had the object already. */
+  readonly added: boolean;
+}
+
+/** What a writer needs of its store. */
+export interface WriterParts {
+  readonly objects: Objects;
+  readonly lock: StoreLock;
+  readonly lease: Lease;
+  /** The writer's own, empty; removed at the end. */
+  readonly staging: string;
+  readonly layers: string;
+}
+
+/** Bodies up to this size are hashed before a file is made for them. */
+const IN_MEMORY = 1 << 20;
+/** A run of zeros of this length becomes a hole. */
+const HOLE = 4096;
+const zeros = Buffer.alloc(65_536);
+const OBJECT_MODE = 0o400;
+
+export class StoreWriter {
+  readonly #parts: WriterParts;
+  /** Staged and not yet published: digest and size. */
+  readonly #staged = new Map<Digest, number>();
+  /** Staged layers by diffID. */
+  readonly #layers = new Set<Digest>();
+  #temporary = 0;
+  #ended = false;
+
+  constructor(parts: WriterParts) {
+    this.#parts = parts;
+  }
+
+  /** Puts bytes that are in memory. Throws ERR_STORE_FULL. */
+  async putBytes(bytes: Uint8Array): Promise<PutResult> {
+    this.#checkOpen();
+    const digest = digestOf(bytes);
+    if (await this.#has(digest, bytes.length)) return { digest, size: bytes.length, added: false };
+    if (!this.#staged.has(digest)) this.#stage(digest, bytes);
+    return { digest, size: bytes.length, added: true };
+  }
+
+  /**
+   * Puts a stream. With `expected`, a stream of another digest is ERR_STORE_DIGEST and leaves nothing. Long runs of zeros become holes.
+   * Throws ERR_STORE_FULL, and what the stream throws.
+   */
+  async put(source: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, expected?: Digest): Promise<PutResult> {
+    this.#checkOpen();
+    const held: Uint8Array[] = [];
+    let size = 0;
+    let file: StagedFile | undefined;
+    try {
+      for await (const chunk of source) {
+        size += chunk.length;
+        if (file === undefined && size <= IN_MEMORY) {
+          // A copy: the chunk is the source's, and good only until the next.
+          held.push(Buffer.from(chunk));
+          continue;
+        }
+        if (file === undefined) {
+          file = new StagedFile(this.#nextPath());
+          for (const part of held) file.write(part);
+        }
+        file.write(chunk);
+      }
+      if (file === undefined) {
+        const bytes = held.length === 1 ? (held[0] as Uint8Array) : Buffer.concat(held);
+        checkDigest(digestOf(bytes), expected);
+        return await this.putBytes(bytes);
+      }
+      const digest = file.finish();
+      checkDigest(digest, expected);
+      return await this.#keep(file.path, digest, size);
+    } catch (error) {
+      file?.discard();
+      throw asStoreError("an object", error);
+    }
+  }
+
+  /** Puts the first `size` bytes of an open file: cloned where the filesystem can, copied in the kernel otherwise. Throws ERR_STORE_FULL. */
+  async putFile(from: number, size: number): Promise<PutResult> {
+    this.#checkOpen();
+    const path = this.#nextPath();
+    const to = writing("an object", () => openSync(path, "wx+", OBJECT_MODE));
+    try {
+      if (native.clone(to, from) < 0) await copyJob(from, to, size);
+      else ftruncateSync(to, size);
+      // The copy is hashed, not the original, which somebody may be changing.
+      return await this.#keep(path, hashOfFile(to), size);
+    } catch (error) {
+      rmSync(path, { force: true });
+      throw asStoreError("an object", error);
+    } finally {
+      closeSync(to);
+    }
+  }
+
+  /** Whether the store has a layer; if so, it stays for as long as this writer lives. */
+  hasLayer(diffId: Digest): Promise<boolean> {
+    this.#checkOpen();
+    if (this.#layers.has(diffId)) return Promise.resolve(true);
+    return this.#parts.lock.shared(() => touch(join(this.#parts.layers, diffId)));
+  }
+
+  /**
+   * Stages a layer: its index, and other files of its folder by name. The objects that the index names must have been put by
+   * this writer. A layer that the store has already stays as it is. Throws ERR_STORE_FULL.
+   */
+  async addLayer(diffId: Digest, index: readonly Uint8Array[], others: ReadonlyMap<string, readonly Uint8Array[]> = new Map()): Promise<void> {
+    if (await this.hasLayer(diffId)) return;
+    const folder = join(this.#parts.staging, `layer-${diffId}`);
+    try {
+      mkdirSync(folder, { mode: 0o700 });
+      for (const [name, parts] of new Map([["index", index], ...others])) writeSynced(join(folder, name), parts, OBJECT_MODE);
+    } catch (error) {
+      rmSync(folder, { recursive: true, force: true });
+      throw asStoreError(`layer ${diffId}`, error);
+    }
+    this.#layers.add(diffId);
+  }
+
+  /** Makes everything staged so far durable, then visible. May be called again for what comes later. Throws ERR_STORE_FULL. */
+  async publish(): Promise<void> {
+    this.#checkOpen();
+    if (this.#staged.size === 0 && this.#layers.size === 0) return;
+    try {
+      await this.#sync();
+      await this.#parts.lock.shared(() => this.#rename());
+      await this.#sync();
+    } catch (error) {
+      throw asStoreError("objects", error);
+    }
+  }
+
+  /** Ends the writer; what was not published is forgotten. Idempotent. */
+  end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    try {
+      rmSync(this.#parts.staging, { recursive: true, force: true });
+    } finally {
+      this.#parts.lease.release();
+    }
+  }
+
+  #rename(): void {
+    const { objects, staging, layers } = this.#parts;
+    for (const digest of this.#staged.keys()) {
+      mkdirSync(objects.folderOf(digest), { recursive: true, mode: 0o700 });
+      // Where another writer was faster, its object is replaced by an equal one.
+      renameSync(join(staging, digest), objects.path(digest));
+    }
+    this.#staged.clear();
+    for (const diffId of this.#layers) {
+      const target = join(layers, diffId);
+      if (existsSync(target)) rmSync(join(staging, `layer-${diffId}`), { recursive: true, force: true });
+      else renameSync(join(staging, `layer-${diffId}`), target);
+    }
+    if (this.#layers.size > 0) syncDirectory(layers);
+    this.#layers.clear();
+  }
+
+  async #sync(): Promise<void> {
+    const fd = openSync(this.#parts.staging, "r");
+    try {
+      await syncfsJob(fd);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  /** True when the object is visible or staged; a visible one then stays for as long as this writer lives. */
+  async #has(digest: Digest, size: number): Promise<boolean> {
+    if (this.#staged.has(digest)) return true;
+    const { objects, lock } = this.#parts;
+    if (objects.stat(digest)?.size !== size) return false;
+    // Looked at again under the lock, where no sweep can come between.
+    return await lock.shared(() => objects.stat(digest)?.size === size && touch(objects.path(digest)));
+  }
+
+  async #keep(path: string, digest: Digest, size: number): Promise<PutResult> {
+    if (await this.#has(digest, size)) {
+      rmSync(path, { force: true });
+      return { digest, size, added: false };
+    }
+    renameSync(path, join(this.#parts.staging, digest));
+    this.#staged.set(digest, size);
+    return { digest, size, added: true };
+  }
+
+  #stage(digest: Digest, bytes: Uint8Array): void {
+    const path = join(this.#parts.staging, digest);
+    writing("an object", () => {
+      const fd = openSync(path, "wx", OBJECT_MODE);
+      try {
+        writeAll(fd, bytes);
+      } catch (error) {
+        rmSync(path, { force: true });
+        throw error;
+      } finally {
+        closeSync(fd);
+      }
+    });
+    this.#staged.set(digest, bytes.length);
+  }
+
+  #nextPath(): string {
+    return join(this.#parts.staging, `body-${this.#temporary++}`);
+  }
+
+  #checkOpen(): void {
+    if (this.#ended) throw new TypeError("this StoreWriter has ended");
+  }
+}
+
+/** A file being filled and hashed at once. */
+class StagedFile {
+  readonly path: string;
+  readonly #fd: number;
+  readonly #hash = createHash("sha256");
+  #position = 0;
+  #open = true;
+
+  constructor(path: string) {
+    this.path = path;
+    this.#fd = openSync(path, "wx", OBJECT_MODE);
+  }
+
+  write(chunk: Uint8Array): void {
+    this.#hash.update(chunk);
+    for (let at = 0; at < chunk.length; at += zeros.length) {
+      const part = chunk.subarray(at, at + zeros.length);
+      if (part.length < HOLE || Buffer.compare(part, zeros.subarray(0, part.length)) !== 0) writeAll(this.#fd, part, this.#position);
+      this.#position += part.length;
+    }
+  }
+
+  finish(): Digest {
+    // A hole at the end has not been written, so nothing has made the file that long.
+    ftruncateSync(this.#fd, this.#position);
+    this.#close();
+    return this.#hash.digest("hex") as Digest;
+  }
+
+  discard(): void {
+    this.#close();
+    rmSync(this.path, { force: true });
+  }
+
+  #close(): void {
+    if (this.#open) closeSync(this.#fd);
+    this.#open = false;
+  }
+}
+
+function checkDigest(found: Digest, expected: Digest | undefined): void {
+  if (expected !== undefined && found !== expected) throw new StoreError("ERR_STORE_DIGEST", `expected content with digest ${expected}, found ${found}`);
+}
+
+/** Sets the modification time to now; false when there is nothing. */
+function touch(path: string): boolean {
+  const now = Date.now() / 1000;
+  try {
+    utimesSync(path, now, now);
+    return true;
+  } catch (error) {
+    if ((error as { code?: unknown }).code === "ENOENT") return false;
+    throw error;
+  }
+}
