@@ -86,26 +86,27 @@ export class DirectoryLayer implements Layer {
   static open(at: string | number, options: DirectoryLayerOptions = {}): DirectoryLayer {
     const plain = openRoot(at);
     const clone = privateClone(plain);
-    if (clone === undefined) return new DirectoryLayer(plain, options, true);
-    native.close(plain);
-    const layer = new DirectoryLayer(clone, options, true);
-    // The clone keeps access times still for every file, also for those where the flag is refused.
-    layer.noatime = 0;
-    return layer;
+    if (clone !== undefined) native.close(plain);
+    const fd = clone ?? plain;
+    try {
+      const layer = new DirectoryLayer(fd, options, true);
+      // The clone keeps access times still for every file, also for those where the flag is refused.
+      if (clone !== undefined) layer.noatime = 0;
+      return layer;
+    } catch (error) {
+      native.close(fd);
+      throw error;
+    }
   }
 
-  /** Takes over `rootFd`, also when it throws. */
-  constructor(rootFd: number, options: DirectoryLayerOptions, immutable: boolean, writesOverride?: string) {
+  /** `rootFd` is taken over unless this throws. */
+  protected constructor(rootFd: number, options: DirectoryLayerOptions, immutable: boolean, writesOverride?: string) {
     this.immutable = immutable;
     this.descriptors = options.descriptors ?? sharedDescriptors;
     this.honourRedirect = options.honour?.redirect ?? true;
     this.honourMetacopy = options.honour?.metacopy ?? true;
     this.ids = idMap(options.ids);
-    const failed = native.statx(rootFd, "", STAT_FLAGS, slots);
-    if (failed < 0) {
-      native.close(rootFd);
-      check(failed, "statx", "of the layer's root");
-    }
+    check(native.statx(rootFd, "", STAT_FLAGS, slots), "statx", "of the layer's root");
     this.device = slots[16]!;
     this.mountId = slots[17]!;
     this.inodeSpace = `dev:${this.device}`;
