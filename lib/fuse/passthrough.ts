@@ -106,9 +106,9 @@ export class Backings {
     this.#reasons.add(errno);
     const code = errnoName(errno);
     if (code === "EPERM") this.#enabled = false;
-    const why = code === "EPERM" ? "passthrough is not allowed here (EPERM)"
-      : code === "ELOOP" ? "passthrough of files that lie on a stacked filesystem needs a greater stacking depth (ELOOP)"
-      : `the kernel refuses passthrough of some files (${code})`;
+    const why = code === "EPERM" ? "files cannot be passed through here (EPERM)"
+      : code === "ELOOP" ? "files on a stacked filesystem need a greater stacking depth to be passed through (ELOOP)"
+      : `the kernel refuses to pass some files through (${code})`;
     this.#log(`${why}; they are served through the page cache`);
   }
 

@@ -104,7 +104,7 @@ describe("an ordinary user", () => {
       expect(read()).to.equal("mine");
       expect(read()).to.equal("mine");
       const { logged } = await tree.state();
-      expect(logged).to.deep.equal(["passthrough is not allowed here (EPERM); they are served through the page cache"]);
+      expect(logged).to.deep.equal(["files cannot be passed through here (EPERM); they are served through the page cache"]);
     } finally {
       await tree.close();
     }
