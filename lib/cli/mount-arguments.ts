@@ -40,7 +40,7 @@ export function mountForm(program: string, args: readonly string[], commands: re
   return undefined;
 }
 
-/** Reads the arguments after the word `mount`, if there was one. A relative mountpoint is resolved against `cwd`; layers stay as given. */
+/** Reads the arguments after the word `mount`, if there was one. The mountpoint and the log become absolute; layers stay as given. */
 export function parseMount(args: readonly string[], style: CallStyle, cwd: () => string): MountCommand {
   const set = noOptions();
   const positionals: string[] = [];
@@ -62,12 +62,15 @@ export function parseMount(args: readonly string[], style: CallStyle, cwd: () =>
   if (seen.help) return { kind: "help" };
   if (seen.version) return { kind: "version" };
   const { source, mountpoint } = readPositionals(positionals);
+  const absolute = (path: string): string => (nodePath.isAbsolute(path) ? nodePath.normalize(path) : nodePath.resolve(cwd(), path));
   checkLayers(set);
   return {
     kind: "mount",
     request: {
       ...set,
-      mountpoint: nodePath.isAbsolute(mountpoint) ? nodePath.normalize(mountpoint) : nodePath.resolve(cwd(), mountpoint),
+      mountpoint: absolute(mountpoint),
+      // Opened when the cwd is "/" already.
+      logFile: set.logFile === undefined ? undefined : absolute(set.logFile),
       source: set.fsname ?? source ?? "stratafs",
       foreground: seen.foreground || seen.debug,
       debug: seen.debug,

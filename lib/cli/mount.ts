@@ -55,7 +55,16 @@ async function serve(request: MountRequest, starter: Starter | undefined): Promi
     }
   };
   for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, () => void unmountNow());
-  if (starter !== undefined && !starter.live(request.logFile)) await unmountNow();
+  // Whoever lives in the mount would lose everything with this process: one mistake is logged, and does not end it.
+  process.on("uncaughtException", (error) => complain(error instanceof Error ? error.stack ?? error.message : String(error)));
+  if (starter !== undefined) {
+    try {
+      if (!starter.live(request.logFile)) await unmountNow();
+    } catch (error) {
+      await unmountNow();
+      throw error;
+    }
+  }
   await mounted.closed;
   return 0;
 }

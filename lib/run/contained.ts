@@ -2,19 +2,22 @@
  * A process inside a mounted root: started by a plan, followed to its end, with the signals that come to us passed on.
  * The process that calls this may serve the root itself: nothing here waits without yielding, and nothing looks into the root.
  */
-import { accessSync, constants as access, readFileSync, writeSync } from "node:fs";
+import { accessSync, constants as access, readFileSync, readlinkSync, writeSync } from "node:fs";
 import { constants } from "node:os";
 import { delimiter, join } from "node:path";
 import { spawn } from "node:child_process";
+import { isatty } from "node:tty";
 import { check, FsError } from "../base/errors.js";
 import { pathBytes } from "../base/name.js";
 import { native } from "../sys/binding.js";
 import { AT_FDCWD, AT_RECURSIVE, MOUNT_ATTR_RDONLY, OPEN_TREE_CLONE } from "../sys/flags.js";
 import { makePipe, startPlan, type Exit, type PlannedProcess } from "../sys/process.js";
-import { containerPlan, isExecFailure, type Container } from "./container-plan.js";
+import { containerPlan, isExecFailure, type Container as ContainerPlan } from "./container-plan.js";
 import { grantedRanges, helperArguments, namespaceIds, reentryPlan, type IdExtent, type NamespaceIds } from "./user-namespace.js";
 
-export type { Container, Exit };
+export type { Exit };
+/** What a caller says about a container; the terminal is found here. */
+export type Container = Omit<ContainerPlan, "terminal">;
 
 /** The command of a container could not be executed; `code` is the kernel's reason. */
 export class CommandError extends Error {
@@ -33,7 +36,7 @@ export class CommandError extends Error {
  * needed any more. Throws CommandError when the command cannot be executed, FsError naming the step for anything before.
  */
 export async function runContained(container: Container, onStarted: () => void): Promise<Exit> {
-  const child = startPlan(containerPlan(container));
+  const child = startPlan(containerPlan({ ...container, terminal: terminalPath() }));
   try {
     return await follow(child, onStarted);
   } catch (error) {
@@ -55,6 +58,13 @@ export function detachedCopy(path: string, readOnly: boolean): number {
 
 export function closeDescriptor(fd: number): void {
   native.close(fd);
+}
+
+/** The path of the terminal on standard input; undefined when it is none, or none that has a name here. */
+function terminalPath(): string | undefined {
+  if (!isatty(0)) return undefined;
+  const path = readlinkSync("/proc/self/fd/0");
+  return path.startsWith("/dev/") ? path : undefined;
 }
 
 /** True when this process may unshare and mount as it is: CAP_SYS_ADMIN in its own user namespace. */
@@ -160,7 +170,7 @@ const fromTerminal = ["SIGINT", "SIGQUIT", "SIGWINCH"] as const;
 
 async function follow(child: PlannedProcess, onStarted: () => void): Promise<Exit> {
   const handlers: [NodeJS.Signals, () => void][] = [];
-  const terminal = process.stdin.isTTY === true;
+  const terminal = isatty(0);
   for (const name of passedOn) handlers.push([name, () => void child.signal(constants.signals[name])]);
   for (const name of fromTerminal) handlers.push([name, () => void (terminal || child.signal(constants.signals[name]))]);
   for (const [name, handler] of handlers) process.on(name, handler);

@@ -30,6 +30,8 @@ export interface Container {
   readonly gid: number;
   /** False where setgroups is denied: a user namespace with a single id. */
   readonly dropGroups: boolean;
+  /** The host's path of the terminal that the command talks to; it becomes /dev/console, so that ttyname(3) finds it. */
+  readonly terminal: string | undefined;
   /** In the root. */
   readonly cwd: string;
   /** At least the program. */
@@ -63,7 +65,7 @@ export function containerPlan(c: Container): Plan {
 
   if ("mountFd" in c.root) plan.moveMount(c.root.mountFd, at);
   else plan.mount(pathBytes(c.root.path), at, "", MS_BIND);
-  addDev(plan, `${at}/dev`, c.privileged);
+  addDev(plan, `${at}/dev`, c);
   addProc(plan, `${at}/proc`, c.privileged);
   addSys(plan, `${at}/sys`, c.privileged);
   // Both halves of pivot_root on one place: the old root ends up on top of the new one, and goes.
@@ -80,12 +82,13 @@ export function containerPlan(c: Container): Plan {
   return addExec(plan, c);
 }
 
-function addDev(plan: Plan, dev: string, privileged: boolean): void {
+function addDev(plan: Plan, dev: string, { privileged, terminal }: Container): void {
   plan.mount("tmpfs", dev, "tmpfs", MS_NOSUID | MS_STRICTATIME, "mode=755,size=1m");
   for (const name of devices) {
     // Bound, not made: a user namespace may not mknod, and the device keeps the host's permissions. A host may lack one.
     plan.createFile(`${dev}/${name}`, 0o666).mount(`/dev/${name}`, `${dev}/${name}`, "", MS_BIND).orIgnore();
   }
+  if (terminal !== undefined) plan.createFile(`${dev}/console`, 0o600).mount(pathBytes(terminal), `${dev}/console`, "", MS_BIND).orIgnore();
   for (const [target, name] of links) plan.symlink(target, `${dev}/${name}`);
   plan.mkdir(`${dev}/pts`, 0o755).mkdir(`${dev}/shm`, 0o1777).mkdir(`${dev}/mqueue`, 0o1777);
   // Group 5 is tty; a user namespace may not have it.

@@ -116,6 +116,14 @@ describe("stratafs mount", function () {
     expect(isMounted()).to.equal(false);
   });
 
+  it("sends what goes wrong later to log=FILE, relative to the caller's cwd", () => {
+    expect(command(["mount", "-o", `${STACK},log=m.log`, "m"], here()).status).to.equal(0);
+    expect(command(["umount", "m"], here()).status).to.equal(0);
+    expect(existsSync(ground.at("m.log"))).to.equal(true);
+    expect(command(["mount", "-o", `${STACK},log=no/such/log`, ground.at("b")], here()).status).to.equal(1);
+    expect(shell("ls b", here()).stdout).to.equal("dir\ntwo\n");
+  });
+
   it("serves in the foreground with -f, and ends with status 0 at the unmount", async () => {
     const served = spawn(stratafs, ["mount", "-f", "-o", STACK, "m"], { cwd: ground.path, stdio: ["ignore", "ignore", "pipe"] });
     const ended = new Promise<number | null>((resolve) => served.on("exit", resolve));

@@ -22,7 +22,9 @@ const watched = ["/etc", "/usr/share", "/usr/local", "/var/lib/dpkg", victim, re
 
 try {
   mkdirSync(gifts);
-  const install = existsSync("/usr/bin/dpkg") && existsSync("/usr/bin/dpkg-deb") ? debianPackage() : plainProgram();
+  // dpkg locks files that only root may read, so an ordinary user's view of them cannot be copied up.
+  const dpkg = process.getuid!() === 0 && existsSync("/usr/bin/dpkg") && existsSync("/usr/bin/dpkg-deb");
+  const install = dpkg ? debianPackage() : plainProgram();
   const before = fingerprint();
 
   say(`A process gets this machine's / as its root, copy-on-write${process.getuid!() === 0 ? "" : ", without being root here"}:`);
@@ -73,7 +75,7 @@ function debianPackage(): string {
   return "dpkg -i /opt/gifts/hello.deb";
 }
 
-/** For machines without dpkg. */
+/** For machines without dpkg, and for ordinary users. */
 function plainProgram(): string {
   writeFileSync(join(gifts, "first-minute-hello"), '#!/bin/sh\necho "hello from a program that only this root has"\n', { mode: 0o755 });
   return "mkdir -p /usr/local/bin && cp /opt/gifts/first-minute-hello /usr/local/bin/";

@@ -3,7 +3,7 @@ import { containerPlan, isExecFailure, type Container } from "../../lib/run/cont
 import type { Plan } from "../../lib/sys/plan.js";
 
 const usual: Container = {
-  root: { mountFd: 9 }, scratch: "/tmp/s", privileged: true, network: true, hostname: undefined, attach: [], uid: 0, gid: 0, dropGroups: true, cwd: "/",
+  root: { mountFd: 9 }, scratch: "/tmp/s", privileged: true, network: true, hostname: undefined, attach: [], uid: 0, gid: 0, dropGroups: true, terminal: undefined, cwd: "/",
   command: ["ls", "-l"], env: ["A=b"], path: "/bin:/usr/bin",
 };
 
@@ -57,6 +57,11 @@ describe("the plan of a container", () => {
 
   it("keeps kernel settings from being written, as root", () => {
     inOrder(steps(), /^mount proc /, /^mount \/tmp\/s\/proc\/sys \/tmp\/s\/proc\/sys/, /^mount \/tmp\/s\/proc\/sys$/);
+  });
+
+  it("shows the caller's terminal as the console", () => {
+    expect(steps({ terminal: "/dev/pts/3" })).to.include("mount /dev/pts/3 /tmp/s/dev/console");
+    expect(steps().join("\n")).to.not.include("console");
   });
 
   it("passes names of any bytes as they are", () => {
