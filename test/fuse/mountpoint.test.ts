@@ -81,9 +81,9 @@ describe("a mount in use", () => {
     await tree.close();
   });
 
-  it("gives ENOTCONN when its server has died", async function () {
+  it("can be taken away when its server has died", async function () {
     if (!root) this.skip(); // mount(2) needs CAP_SYS_ADMIN
-    const tree = await MountedTree.start({ data: "cached", descriptors: true });
+    const tree = await MountedTree.start({ data: "cached", descriptors: false });
     const path = tree.path;
     await tree.kill();
     expect(lineOf(path)).to.equal("");
