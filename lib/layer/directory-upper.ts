@@ -99,6 +99,7 @@ export class DirectoryUpper extends DirectoryObjects implements UpperLayer {
 
   /** The filesystem has applied umask, default ACL and setgid; the owner is still this process. */
   private giveToCaller(dir: DiskNode, name: Name, type: number, caller: Caller): void {
+    if (this.owners.isSelf(caller.uid, caller.gid)) return;
     const fd = this.descriptor(dir);
     const made = statAt(fd, name)!;
     const uid = this.ids.uid.onDisk(caller.uid);
@@ -233,7 +234,7 @@ export class DirectoryUpper extends DirectoryObjects implements UpperLayer {
     const whiteoutThere = target !== undefined && isWhiteout(this.descriptor(to), newName, target);
     if (target !== undefined && !whiteoutThere) this.makeWayFor(source, target, to, newName);
     const leave = how.leaveWhiteout && this.readyForWhiteouts(from);
-    const loss = whiteoutThere || target === undefined ? NO_LOSS : this.beforeLoss(to, newName);
+    const loss = whiteoutThere || target === undefined ? NO_LOSS : this.beforeLoss(to, newName, target);
     try {
       this.renameOnDisk(from, oldName, to, newName, isDirectory(source.mode), whiteoutThere, target !== undefined, leave);
     } catch (error) {
@@ -334,7 +335,7 @@ export class DirectoryUpper extends DirectoryObjects implements UpperLayer {
     // An exchange would take a full directory along: this is the last look at what is in it.
     if (isDir && leaveWhiteout) this.holdsWhiteouts(dir, name, "rmdir");
     const leave = leaveWhiteout && this.readyForWhiteouts(dir);
-    const loss = this.beforeLoss(dir, name);
+    const loss = this.beforeLoss(dir, name, stat);
     try {
       if (leave) this.replaceByWhiteout(dir, name, isDir);
       else this.removeOnDisk(dir, name, isDir);
@@ -435,10 +436,8 @@ export class DirectoryUpper extends DirectoryObjects implements UpperLayer {
   // ── nodes that lose and change names ──
 
   /** Before a name goes: if it is the last one known of a node in use, a descriptor that will stand for it. */
-  private beforeLoss(dir: DiskNode, name: Name): Loss {
-    const fd = this.descriptor(dir);
-    const stat = statAt(fd, name);
-    const node = stat === undefined ? undefined : this.nodes.get(this.keyOf(stat));
+  private beforeLoss(dir: DiskNode, name: Name, stat: FileStat): Loss {
+    const node = this.nodes.get(this.keyOf(stat));
     if (node === undefined) return NO_LOSS;
     // Marks are found by way of the parent: read while there is one.
     this.rawMarks(node);

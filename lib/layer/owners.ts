@@ -28,11 +28,18 @@ export class Owners {
   /** This process cannot give files to everybody (no root, or root of a user namespace): what it may not give away stays its own. */
   readonly limited: boolean;
   private readonly ids: IdMap;
+  private readonly uid = process.geteuid!();
+  private readonly gid = process.getegid!();
 
   constructor(ids: IdMap, overrideKey: string | undefined) {
     this.ids = ids;
     this.overrideKey = overrideKey;
     this.limited = !ownsEveryId();
+  }
+
+  /** Whether what this process makes belongs to these ids anyway. */
+  isSelf(uid: number, gid: number): boolean {
+    return this.ids.uid.onDisk(uid) === this.uid && this.ids.gid.onDisk(gid) === this.gid;
   }
 
   /** The type an object must really have to be shown as `mode` says. */
