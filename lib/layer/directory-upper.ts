@@ -284,13 +284,18 @@ export class DirectoryUpper extends DirectoryObjects implements UpperLayer {
         else if (result < 0) native.unlink(b, newName, 0);
         check(result, "rename");
       } else {
-        // Both names for a moment: what the old one hides never shows.
+        // Both names for a moment: what the old one hides never shows. What is replaced waits in the work directory.
         const second = this.work.nextName();
         check(native.link(a, oldName, this.work.fd, second, 0), "rename");
-        const result = native.rename(this.work.fd, second, b, newName, 0);
-        if (result < 0) this.work.discard(second);
-        check(result, "rename");
-        check(native.rename(this.work.fd, whiteout, a, oldName, 0), "rename");
+        try {
+          check(replaces ? native.rename(this.work.fd, second, b, newName, RENAME_EXCHANGE) : renameNew(this.work.fd, second, b, newName), "rename");
+          const result = native.rename(this.work.fd, whiteout, a, oldName, 0);
+          if (result < 0 && replaces) native.rename(this.work.fd, second, b, newName, RENAME_EXCHANGE);
+          else if (result < 0) native.unlink(b, newName, 0);
+          check(result, "rename");
+        } finally {
+          this.work.discard(second);
+        }
       }
     } finally {
       this.work.discard(whiteout);

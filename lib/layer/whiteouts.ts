@@ -17,7 +17,6 @@ import type { WorkDirectory } from "./work-directory.js";
 const SPARE = "spare-whiteout";
 const ENOSPC = -errnoOf("ENOSPC");
 const EDQUOT = -errnoOf("EDQUOT");
-const ENOENT = -errnoOf("ENOENT");
 
 export class Whiteouts {
   readonly spelling: WhiteoutSpelling;
@@ -67,11 +66,10 @@ export class Whiteouts {
     if (result < 0 && errnoName(result) !== "EEXIST") check(result, "mknod", "of a whiteout");
   }
 
-  /** Removes `.wh.NAME` if it is there. */
+  /** Removes `.wh.NAME` if it is there. Beside a real entry it means nothing, so that one which cannot be removed is no failure. */
   removeDotted(fd: number, name: string): void {
     if (name.length + WHITEOUT_PREFIX.length > NAME_MAX) return;
-    const result = native.unlink(fd, WHITEOUT_PREFIX + name, 0);
-    if (result !== ENOENT) check(result, "unlink", "of a whiteout");
+    native.unlink(fd, WHITEOUT_PREFIX + name, 0);
   }
 
   private makeObject(name: string): void {

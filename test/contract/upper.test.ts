@@ -2,7 +2,7 @@ import { mkdirSync } from "node:fs";
 import { DirectoryUpper } from "../../lib/layer/directory-upper.js";
 import type { DirectoryUpperOptions } from "../../lib/layer/directory-upper.js";
 import { MemoryUpper } from "../../lib/layer/memory-upper.js";
-import { removeFolder, temporaryFolder, writeTree } from "../layer/disk-world.js";
+import { describeAsRoot, removeFolder, temporaryFolder, writeTree } from "../layer/disk-world.js";
 import { upperContract } from "./upper.js";
 import type { UpperUnderTest } from "./upper.js";
 
@@ -31,8 +31,10 @@ function directory(options: DirectoryUpperOptions, differs: Partial<UpperUnderTe
 }
 
 upperContract("memory", { open: (tree) => new MemoryUpper(tree), marks: true, linkOwners: true, acls: true, trusted: true });
-upperContract("a directory", directory({}));
-upperContract("a directory in user.* with .wh. files and sentinels", directory({ xattrPrefix: "user", whiteouts: "dotwh", opaqueSentinel: true }));
-upperContract("a directory with xattr whiteouts", directory({ whiteouts: "xattr" }));
-upperContract("a directory with owners in user.* xattrs", directory({ xattrPermissions: 2 }, { linkOwners: false, acls: false }));
-upperContract("a directory with owners in security.* xattrs", directory({ xattrPermissions: 1 }, { acls: false }));
+describeAsRoot("on disk (needs root: devices, owners)", () => {
+  upperContract("a directory", directory({}));
+  upperContract("a directory in user.* with .wh. files and sentinels", directory({ xattrPrefix: "user", whiteouts: "dotwh", opaqueSentinel: true }));
+  upperContract("a directory with xattr whiteouts", directory({ whiteouts: "xattr" }));
+  upperContract("a directory with owners in user.* xattrs", directory({ xattrPermissions: 2 }, { linkOwners: false, acls: false }));
+  upperContract("a directory with owners in security.* xattrs", directory({ xattrPermissions: 1 }, { acls: false }));
+});

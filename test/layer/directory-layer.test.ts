@@ -11,9 +11,9 @@ import { entry, whiteout } from "../../lib/layer/tree-description.js";
 import type { TreeDescription } from "../../lib/layer/tree-description.js";
 import { native } from "../../lib/sys/binding.js";
 import { AT_FDCWD, O_DIRECTORY } from "../../lib/sys/flags.js";
-import { codeOf, contentOf, n, nodeAt, removeFolder, temporaryFolder, treeOf, writeTree } from "./disk-world.js";
+import { codeOf, contentOf, describeAsRoot, n, nodeAt, removeFolder, temporaryFolder, treeOf, writeTree } from "./disk-world.js";
 
-describe("a directory layer", () => {
+describeAsRoot("a directory layer (needs root: devices, owners, mounts)", () => {
   let folder: string;
   const opened: DirectoryLayer[] = [];
   const open = (...args: Parameters<typeof DirectoryLayer.open>): DirectoryLayer => {

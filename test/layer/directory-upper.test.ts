@@ -11,13 +11,13 @@ import { entry, whiteout } from "../../lib/layer/tree-description.js";
 import type { TreeDescription } from "../../lib/layer/tree-description.js";
 import { native } from "../../lib/sys/binding.js";
 import { AT_FDCWD, O_DIRECTORY } from "../../lib/sys/flags.js";
-import { codeOf, contentOf, n, nodeAt, temporaryFolder, treeOf, writeTree } from "./disk-world.js";
+import { codeOf, contentOf, describeAsRoot, n, nodeAt, temporaryFolder, treeOf, writeTree } from "./disk-world.js";
 
 const root = { uid: 0, gid: 0, pid: 1, umask: 0o022 };
 const free = { overWhiteout: false, hidesLower: false };
 const plain = { exchange: false, leaveWhiteout: false, overWhiteout: false };
 
-describe("a directory upper", () => {
+describeAsRoot("a directory upper (needs root: devices, owners, mounts)", () => {
   let folder: string;
   const opened: { close(): void }[] = [];
   const open = (tree: TreeDescription = {}, options: DirectoryUpperOptions = {}): DirectoryUpper => {

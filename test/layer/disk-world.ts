@@ -24,6 +24,9 @@ export function removeFolder(path: string): void {
   rmSync(path, { recursive: true, force: true });
 }
 
+/** For suites whose trees only root can write (devices, trusted.* xattrs, owners); titles say why. */
+export const describeAsRoot = process.geteuid!() === 0 ? describe : describe.skip;
+
 export type WhiteoutOnDisk = "device" | "dotwh" | "xattr";
 
 const typeBits: Readonly<Record<string, number>> = {
