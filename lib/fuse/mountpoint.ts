@@ -230,9 +230,9 @@ function escaped(value: string): string {
   return value.replace(/[\\,]/g, "\\$&");
 }
 
-/** MNT_FORCE 1, MNT_DETACH 2, UMOUNT_NOFOLLOW 8. */
+/** MNT_FORCE 1, MNT_DETACH 2. */
 function umountFlags(options: UnmountOptions): number {
-  return 8 | (options.force === true ? 1 : 0) | (options.lazy === true ? 2 : 0);
+  return (options.force === true ? 1 : 0) | (options.lazy === true ? 2 : 0);
 }
 
 async function unmountByHelper(mountpoint: string, lazy: boolean): Promise<void> {

@@ -184,6 +184,23 @@ describe("a session", () => {
     expect(kernel.channel.answers.at(-1)).to.include({ unique: 1000, error: -5 });
   });
 
+  it("does not set an mtime that the kernel flushes although it is so already", () => {
+    const node = kernel.tree.put("flushed", "");
+    const nodeid = kernel.lookup(ROOT, "flushed");
+    let calls = 0;
+    const setAttr = kernel.tree.setAttr.bind(kernel.tree);
+    kernel.tree.setAttr = (target, changes) => {
+      calls++;
+      return setAttr(target, changes);
+    };
+    const flush = (sec: number): Answer | undefined => kernel.ask(SETATTR, nodeid, u32(1 << 5 | 1 << 10), Buffer.alloc(36), u64(sec), u64(0), u32(0),
+      u32(node.mtime.nsec), Buffer.alloc(24));
+    expect(flush(node.mtime.sec)?.body.readBigUInt64LE(0)).to.equal(0x7fff_ffffn);
+    expect(calls).to.equal(0);
+    expect(flush(5)?.body.readBigUInt64LE(16 + 32)).to.equal(5n);
+    expect(calls).to.equal(1);
+  });
+
   it("ignores INTERRUPT", () => {
     const before = kernel.channel.answers.length;
     expect(kernel.ask(INTERRUPT, 0, u64(2))).to.equal(undefined);

@@ -5,7 +5,7 @@ import { attrSec, changed, type Operation, type Serving } from "../serving.js";
 import type { NodeEntry } from "../nodes.js";
 import type { Request } from "../wire/request.js";
 import {
-  FATTR_ATIME, FATTR_ATIME_NOW, FATTR_GID, FATTR_KILL_SUIDGID, FATTR_MODE, FATTR_MTIME, FATTR_MTIME_NOW, FATTR_SIZE, FATTR_UID, SETATTR_IN,
+  FATTR_ATIME, FATTR_ATIME_NOW, FATTR_CTIME, FATTR_FH, FATTR_GID, FATTR_KILL_SUIDGID, FATTR_MODE, FATTR_MTIME, FATTR_MTIME_NOW, FATTR_SIZE, FATTR_UID, SETATTR_IN,
 } from "../wire/abi.js";
 
 export const getattr: Operation = (s) => {
@@ -20,10 +20,22 @@ export const statx: Operation = (s) => {
 
 export const setattr: Operation = (s) => {
   const entry = s.nodes.get(s.request.nodeid);
+  if (s.policy.writeback && isIdleFlush(s, entry)) return s.reply.attributes(s.tree.getAttr(entry.node), attrSec(s, entry));
   const attr = s.tree.setAttr(entry.node, changesOf(s, entry), s.request.caller);
   if (attr instanceof Promise) return attr.then((late) => () => replyChanged(s, entry, late));
   return replyChanged(s, entry, attr);
 };
+
+/**
+ * With the writeback cache the kernel keeps times and flushes them as mtime and ctime, also after an unlink, a link or a rename, which
+ * change ctime alone. An mtime that is so already is then nothing to do; doing it would copy up a lower file that was just removed.
+ */
+function isIdleFlush(s: Serving, entry: NodeEntry): boolean {
+  const { request } = s;
+  if ((request.u32(SETATTR_IN.valid) & ~FATTR_FH) !== (FATTR_MTIME | FATTR_CTIME)) return false;
+  const attr = s.tree.getAttr(entry.node);
+  return attr.mtimeSec === request.s64(SETATTR_IN.mtime) && attr.mtimeNsec === request.u32(SETATTR_IN.mtimensec);
+}
 
 function replyChanged(s: Serving, entry: NodeEntry, attr: Attr): number {
   changed(s, entry);
