@@ -15,6 +15,7 @@ export type { UpperLayer, WritableBacking } from "./layer/upper.js";
 export { Overlay } from "./overlay/overlay.js";
 export type { OverlayOptions } from "./overlay/overlay.js";
 export { nodeFs } from "./node-fs/node-fs.js";
+export type { NodeFs, NodeFsOptions } from "./node-fs/node-fs.js";
 export { mount, overlay, serve } from "./mount.js";
 export type { DataChoice, Mount, MountOptions, Served, StackDescription } from "./mount.js";
 export { isMountFlag, mountFuse, unmount } from "./fuse/mountpoint.js";

@@ -93,7 +93,11 @@ export function overlay(stack: StackDescription): Overlay {
  * synchronously; the tree is closed when the mount ends). Resolves once the kernel has had its first answer.
  */
 export async function mount(what: StackDescription | FileSystem, mountpoint: string, options: MountOptions = {}): Promise<Mount> {
-  if (!("lookup" in what)) return mountInWorker(what, mountpoint, options);
+  if (!("lookup" in what)) {
+    // fuse-native runs on the process's main loop only.
+    if (options.host === "fuse-native") throw new FsError("EINVAL", "mount", "host fuse-native serves an opened tree only: mount(overlay(stack), …)");
+    return mountInWorker(what, mountpoint, options);
+  }
   if (options.host === "fuse-native") return mountThroughFuseNative(what, mountpoint, options);
   const mounted = mountFuse({
     mountpoint,
@@ -175,6 +179,11 @@ async function mountThroughFuseNative(tree: FileSystem, mountpoint: string, opti
   const mounted = await mountWithFuseNative(tree, mountpoint, {
     allowOther: options.allowOther ?? process.getuid?.() === 0,
     defaultPermissions: options.defaultPermissions ?? true,
+    flags: options.flags ?? [],
+    source: options.source ?? "stratafs",
+    subtype: options.subtype ?? "stratafs",
+    ...(options.timeoutSec === undefined ? {} : { timeoutSec: options.timeoutSec }),
+    ...(options.log === undefined ? {} : { log: options.log }),
   });
   const closed = ended(mounted.closed, tree);
   return {

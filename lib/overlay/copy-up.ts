@@ -166,8 +166,11 @@ function publishFile(tree: Tree, node: Node, staged: StagedNode, metacopy: boole
       try {
         linked.push(first);
         for (const place of others) {
-          upper.link(made, copyUpDirectory(tree, place.dir), place.name, { overWhiteout: false, hidesLower: true });
+          const dir = copyUpDirectory(tree, place.dir);
+          const { atimeSec, atimeNsec, mtimeSec, mtimeNsec } = upper.attr(dir);
+          upper.link(made, dir, place.name, { overWhiteout: false, hidesLower: true });
           linked.push(place);
+          upper.setAttr(dir, { atime: { sec: atimeSec, nsec: atimeNsec }, mtime: { sec: mtimeSec, nsec: mtimeNsec } });
         }
         if (metacopy && others.length > 0) upper.setRedirect(made, redirectOf(tree, node));
       } catch (error) {

@@ -1,14 +1,21 @@
 /** Mounts for tests that are not ours: kernel overlayfs, and taking things down again whatever happened. */
-import { execFileSync, spawnSync } from "node:child_process";
+import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { lstatSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 
-/** `lowers` topmost first. Throws with mount(8)'s words. */
+/**
+ * `lowers` topmost first. Throws with mount(8)'s words. A directory that was an upper a moment ago can still be in use, in a mount
+ * namespace that some other process is about to leave: busy is tried again for some seconds.
+ */
 export function kernelOverlay(lowers: readonly string[], upper: string, work: string, target: string, options: string): void {
-  execFileSync("mount", ["-t", "overlay", "overlay", "-o", `lowerdir=${lowers.join(":")},upperdir=${upper},workdir=${work},${options}`, target], {
-    stdio: ["ignore", "ignore", "pipe"],
-  });
+  const args = ["-t", "overlay", "overlay", "-o", `lowerdir=${lowers.join(":")},upperdir=${upper},workdir=${work},${options}`, target];
+  for (let tries = 0; ; tries++) {
+    const done = spawnSync("mount", args, { encoding: "utf8" });
+    if (done.status === 0) return;
+    if (tries === 40 || !/busy|already mounted/.test(done.stderr)) throw new Error(done.stderr);
+    spawnSync("sleep", ["0.2"]);
+  }
 }
 
 /** Unmounts, by force if it must be; never throws. */

@@ -9,7 +9,7 @@ process.umask(0o022);
 const [command, root, seed, count, exchange] = process.argv.slice(2);
 if (command === "operate") {
   const records = operate(root!, new Random(Number(seed)), Number(count), { exchange: exchange === "exchange" });
-  process.stdout.write(JSON.stringify({ records, tree: snapshot(root!) }));
+  process.stdout.write(JSON.stringify({ records, ...snapshot(root!) }));
 } else {
-  process.stdout.write(JSON.stringify({ tree: snapshot(root!) }));
+  process.stdout.write(JSON.stringify(snapshot(root!)));
 }

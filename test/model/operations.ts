@@ -4,14 +4,20 @@
  */
 import { createHash } from "node:crypto";
 import * as fs from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { errnoName } from "../../lib/base/errors.js";
 import { native } from "../../lib/sys/binding.js";
 import type { Random } from "./random.js";
 
 const AT_FDCWD = -100;
+const { O_APPEND, O_CREAT, O_NONBLOCK, O_TRUNC, O_WRONLY } = fs.constants;
+/** A fifo that nobody reads is an error (ENXIO) and not a wait. Node takes numeric flags where its types say text. */
+const TRUNCATE = (O_WRONLY | O_CREAT | O_TRUNC | O_NONBLOCK) as unknown as string;
+const APPEND = (O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK) as unknown as string;
 const names = ["a", "b", "c", "d", "e"] as const;
 const directories = ["p", "q", "r"] as const;
+/** Kinds of operation that make something new. */
+const makes = new Set([0, 1, 5, 6, 12, 18, 23, 24, 25]);
 /** Set explicitly, so that a time in a snapshot tells whether it was kept. */
 const oldTimes = [100, 2000, 30000.5, 999_999_999] as const;
 
@@ -25,9 +31,41 @@ function randomDirectory(random: Random): string {
   return Array.from({ length: depth }, () => random.pick(directories)).join("/");
 }
 
-function randomPath(random: Random): string {
-  const name = random.below(4) === 0 ? random.pick(directories) : random.pick(names);
-  return join(randomDirectory(random), name);
+/** Half of the time something that exists, so that operations meet what others made; the same on trees that are the same. */
+function randomPath(random: Random, root: string): string {
+  if (random.below(2) === 0) {
+    let path = "";
+    for (let depth = 0; depth < 6; depth++) {
+      let entries: fs.Dirent[];
+      try {
+        entries = fs.readdirSync(join(root, path), { withFileTypes: true });
+      } catch {
+        break;
+      }
+      if (entries.length === 0) break;
+      const entry = random.pick(entries.sort((x, y) => (x.name < y.name ? -1 : 1)));
+      path = join(path, entry.name);
+      if (!entry.isDirectory() || random.below(3) === 0) break;
+    }
+    if (path !== "") return path;
+  }
+  return join(randomDirectory(random), randomName(random));
+}
+
+const randomName = (random: Random): string => (random.below(4) === 0 ? random.pick(directories) : random.pick(names));
+
+/** Mostly a name in a directory that exists. */
+function randomNewPath(random: Random, root: string): string {
+  const path = randomPath(random, root);
+  return join(isDirectory(join(root, path)) ? path : dirname(path), randomName(random));
+}
+
+function isDirectory(at: string): boolean {
+  try {
+    return fs.lstatSync(at).isDirectory();
+  } catch {
+    return false;
+  }
 }
 
 function attempt(what: string, act: () => string | void): Record {
@@ -49,19 +87,19 @@ export function operate(root: string, random: Random, count: number, options: { 
   const records: Record[] = [];
   const held: number[] = [];
   for (let i = 0; i < count; i++) {
-    const path = randomPath(random);
+    const kind = random.below(options.exchange ? 27 : 26);
+    const path = makes.has(kind) ? randomNewPath(random, root) : randomPath(random, root);
     const at = join(root, path);
-    const other = randomPath(random);
+    const other = random.below(3) === 0 ? randomPath(random, root) : randomNewPath(random, root);
     const to = join(root, other);
     const n = random.below(20000);
-    const kind = random.below(options.exchange ? 24 : 23);
     switch (kind) {
       case 0:
       case 1:
-        records.push(attempt(`write ${path} ${n}`, () => fs.writeFileSync(at, `${i} `.repeat(n % 5000), { mode: 0o600 + (n & 0o77) })));
+        records.push(attempt(`write ${path} ${n}`, () => fs.writeFileSync(at, `${i} `.repeat(n % 5000), { mode: 0o600 + (n & 0o77), flag: TRUNCATE })));
         break;
       case 2:
-        records.push(attempt(`append ${path}`, () => fs.appendFileSync(at, `+${i}`)));
+        records.push(attempt(`append ${path}`, () => fs.appendFileSync(at, `+${i}`, { flag: APPEND })));
         break;
       case 3:
         records.push(attempt(`truncate ${path} ${n}`, () => fs.truncateSync(at, n)));
@@ -71,6 +109,9 @@ export function operate(root: string, random: Random, count: number, options: { 
         break;
       case 5:
       case 6:
+      case 23:
+      case 24:
+      case 25:
         records.push(attempt(`mkdir ${path}`, () => fs.mkdirSync(at, 0o755 - (n & 0o22))));
         break;
       case 7:
@@ -110,7 +151,7 @@ export function operate(root: string, random: Random, count: number, options: { 
         break;
       case 20:
         records.push(attempt(`write at ${path} ${n}`, () => {
-          const fd = fs.openSync(at, "r+");
+          const fd = fs.openSync(at, fs.constants.O_RDWR | fs.constants.O_NONBLOCK);
           try {
             fs.writeSync(fd, `<${i}>`, n);
           } finally {
@@ -131,7 +172,7 @@ export function operate(root: string, random: Random, count: number, options: { 
         records.push(attempt(`held ${n % held.length}`, () => {
           if (n & 1) fs.writeSync(fd, `held ${i}`, n % 3000);
           const stat = fs.fstatSync(fd);
-          return `${stat.size} ${stat.nlink} ${digest(fs.readFileSync(`/proc/self/fd/${fd}`))}`;
+          return `${stat.size} ${stat.nlink === 0 ? "unlinked" : "linked"} ${digest(fs.readFileSync(`/proc/self/fd/${fd}`))}`;
         }));
         break;
       }
@@ -147,10 +188,16 @@ function digest(content: Uint8Array): string {
   return createHash("sha256").update(content).digest("hex").slice(0, 12);
 }
 
-/** Everything visible below `root`: one line an object, sorted by path. Times only where they were set explicitly. */
-export function snapshot(root: string): string[] {
+export interface Snapshot {
+  /** Everything visible: one line an object, sorted by path, with the count of its visible names. Times only where they were set explicitly. */
+  readonly tree: string[];
+  /** Objects whose link count is not the number of their visible names. */
+  readonly oddLinks: string[];
+}
+
+export function snapshot(root: string): Snapshot {
   const lines: string[] = [];
-  const first = new Map<string, string>();
+  const first = new Map<string, { path: string; nlink: number; seen: number }>();
   const buffer = Buffer.alloc(4096);
   const visit = (path: string): void => {
     const at = join(root, path);
@@ -158,8 +205,11 @@ export function snapshot(root: string): string[] {
     const parts = [path === "" ? "." : path, (stat.mode >>> 0).toString(8), `${stat.uid}:${stat.gid}`];
     if (!stat.isDirectory()) {
       const same = first.get(`${stat.dev}:${stat.ino}`);
-      if (same === undefined) first.set(`${stat.dev}:${stat.ino}`, path);
-      parts.push(`nlink ${stat.nlink}`, ...(same === undefined ? [] : [`= ${same}`]));
+      if (same === undefined) first.set(`${stat.dev}:${stat.ino}`, { path, nlink: stat.nlink, seen: 1 });
+      else {
+        same.seen++;
+        parts.push(`= ${same.path}`);
+      }
     }
     if (stat.isFile()) parts.push(`${stat.size}`, digest(fs.readFileSync(at)));
     if (stat.isSymbolicLink()) parts.push(`-> ${fs.readlinkSync(at)}`);
@@ -177,5 +227,6 @@ export function snapshot(root: string): string[] {
     for (const entry of listed) visit(path === "" ? entry.name : `${path}/${entry.name}`);
   };
   visit("");
-  return lines;
+  const oddLinks = [...first.values()].filter(({ nlink, seen }) => nlink !== seen).map(({ path, nlink, seen }) => `${path} nlink ${nlink}, ${seen} names`);
+  return { tree: lines, oddLinks };
 }
