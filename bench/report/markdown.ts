@@ -22,7 +22,8 @@ export function requestsOf(row: Row, subject: string): string {
   if (counts === undefined) return "";
   const names = Object.entries(counts.requests).sort((a, b) => b[1] - a[1]);
   const sum = names.reduce((all, [, count]) => all + count, 0);
-  const shown = names.slice(0, 3).map(([name, count]) => `${name} ${number(count / counts.operations)}`);
+  // What comes once per run, not per operation, would only be noise.
+  const shown = names.filter(([, count]) => count / counts.operations >= 0.005).slice(0, 3).map(([name, count]) => `${name} ${number(count / counts.operations)}`);
   return `${counts.lost > 0 ? "≥ " : ""}${number(sum / counts.operations)}${shown.length > 0 ? ` (${shown.join(", ")})` : ""}`;
 }
 
