@@ -183,12 +183,14 @@ class Fsck {
     const index = isLayer ? this.#store.openLayer(id) : this.#store.openChainIndex(id);
     try {
       checkIndex(index);
+      for (let i = 0; i < index.digestCount; i++) {
+        const users = setOf(this.#imagesOfObject, index.digestAt(i));
+        for (const image of images) users.add(image);
+      }
       for (let row = 0; row < index.rows; row++) {
         const digestRow = index.digestRow(row);
         if (digestRow < 0) continue;
         const digest = index.digestAt(digestRow);
-        const users = setOf(this.#imagesOfObject, digest);
-        for (const image of images) users.add(image);
         const size = this.#sizes.get(digest) ?? index.size(row);
         if (size !== index.size(row)) throw new StoreError("ERR_STORE_DAMAGED", `expected object ${digest} to be of ${size} bytes as another index says, found ${index.size(row)}`);
         this.#sizes.set(digest, size);

@@ -74,7 +74,7 @@ export class IndexWriter {
       content = this.#text(latin1Of(body.bytes));
     } else if (body !== undefined) {
       size = body.size;
-      content = this.#digest(body.digest);
+      content = this.addDigest(body.digest);
     } else if ((node.mode & S_IFMT) === S_IFCHR || (node.mode & S_IFMT) === S_IFBLK) {
       content = node.rdev;
     }
@@ -86,6 +86,17 @@ export class IndexWriter {
   /** Adds a hard link to a file of a lower layer, given by its path from the root without a leading slash; its row. */
   addLowerLink(path: string): number {
     return this.#push(this.#meta(FLAG_LOWER_LINK, 0, 0, 0), 0, this.#text(path), 0, 0, path.length);
+  }
+
+  /** Names an object that the index needs; its row in the table of digests. One that no node has is kept from the sweep all the same. */
+  addDigest(digest: Digest): number {
+    let row = this.#digestRows.get(digest);
+    if (row === undefined) {
+      row = this.#digests.length / DIGEST_BYTES;
+      this.#digests.push(Buffer.from(digest, "hex"));
+      this.#digestRows.set(digest, row);
+    }
+    return row;
   }
 
   /**
@@ -164,16 +175,6 @@ export class IndexWriter {
     last.gid = gid;
     last.xattrs = xattrs;
     last.row = row;
-    return row;
-  }
-
-  #digest(digest: Digest): number {
-    let row = this.#digestRows.get(digest);
-    if (row === undefined) {
-      row = this.#digests.length / DIGEST_BYTES;
-      this.#digests.push(Buffer.from(digest, "hex"));
-      this.#digestRows.set(digest, row);
-    }
     return row;
   }
 

@@ -100,8 +100,11 @@ export class LayerTree {
     return node === undefined || node.implicit || node.lowerLink !== undefined ? undefined : node.object;
   }
 
-  /** The parts of the index file. The tree must not be changed afterwards. Throws ERR_STORE_LIMIT. */
-  write(hash: FastHash, id: Digest, kind: IndexKind = "layer"): Uint8Array[] {
+  /**
+   * The parts of the index file. The tree must not be changed afterwards. `alsoNeeded`: objects that no entry has and that are to be
+   * kept with the layer all the same (what an entry had that a later one replaced). Throws ERR_STORE_LIMIT.
+   */
+  write(hash: FastHash, id: Digest, kind: IndexKind = "layer", alsoNeeded: Iterable<Digest> = []): Uint8Array[] {
     const writer = new IndexWriter(hash);
     const add = (node: TreeNode): number => {
       if (node.row < 0) {
@@ -124,6 +127,7 @@ export class LayerTree {
       });
       writer.setDirectory(directory.row, names, rows);
     }
+    for (const digest of alsoNeeded) writer.addDigest(digest);
     return writer.finish(kind, id);
   }
 

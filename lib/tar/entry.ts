@@ -42,6 +42,8 @@ export interface TarFields {
 export interface TarEntry extends TarFields {
   /** Byte of the archive at which the entry's first header (long name, pax or its own) begins. */
   readonly offset: number;
+  /** Byte of the archive at which the body begins. */
+  readonly bodyOffset: number;
   /** Bytes of the body as stored: `size`, or the sum of the extents. */
   readonly storedSize: number;
   /** All pax records that apply, global ones first. */

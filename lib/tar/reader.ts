@@ -167,7 +167,8 @@ class TarReader {
     this.#bodyLeft = layout.storedSize;
     this.#paddingLeft = padding;
     const number = ++this.#current;
-    return { ...fields, ...layout, offset, pax: records, body: { [Symbol.asyncIterator]: () => this.#body(number, layout.storedSize) } };
+    const bodyOffset = this.#source.offset;
+    return { ...fields, ...layout, offset, bodyOffset, pax: records, body: { [Symbol.asyncIterator]: () => this.#body(number, layout.storedSize) } };
   }
 
   /** Where the bytes of a file lie. Reads what of the sparse map follows the header. `inArchive` is the member's size. */

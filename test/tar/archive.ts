@@ -6,7 +6,7 @@ import { writeOctal } from "../../lib/tar/numbers.js";
 import { formatPax } from "../../lib/tar/pax.js";
 import { readTar, type TarReadOptions } from "../../lib/tar/reader.js";
 
-export type Plain = Omit<TarEntry, "body" | "offset" | "pax" | "xattrs"> & { readonly content: string; readonly xattrs: Readonly<Record<string, string>> };
+export type Plain = Omit<TarEntry, "body" | "bodyOffset" | "offset" | "pax" | "xattrs"> & { readonly content: string; readonly xattrs: Readonly<Record<string, string>> };
 
 /** `bytes` in chunks of `size`; each chunk's memory is its own. */
 export async function* chunks(bytes: Uint8Array, size: number): AsyncGenerator<Uint8Array> {
@@ -22,7 +22,9 @@ export async function readAll(archive: Uint8Array, options: TarReadOptions = {},
     const body: Uint8Array[] = [];
     for await (const chunk of entry.body) body.push(Uint8Array.from(chunk));
     parts.push(...body);
-    const { body: _body, offset: _offset, pax: _pax, xattrs, ...fields } = entry;
+    const found = Buffer.concat(body);
+    if (!archive.subarray(entry.bodyOffset, entry.bodyOffset + entry.storedSize).every((byte, i) => byte === found[i])) throw new Error("the body is not at its offset");
+    const { body: _body, bodyOffset: _bodyOffset, offset: _offset, pax: _pax, xattrs, ...fields } = entry;
     entries.push({
       ...fields,
       xattrs: Object.fromEntries([...xattrs].map(([key, value]) => [key, Buffer.from(value).toString("latin1")])),
