@@ -30,7 +30,7 @@ export function copyUpDirectory(tree: Tree, dir: Node): LayerNode {
   const missing: Node[] = [];
   for (let at: Node | undefined = dir; at !== undefined && at.upper === undefined; at = at.parent) missing.push(at);
   for (const node of missing.reverse()) {
-    const place = node.places[0]!;
+    const place = node.place!;
     const staged = stageLike(tree, node);
     publish(tree, node, staged, () => staged.publish(place.dir.upper!, place.name));
   }
@@ -50,7 +50,7 @@ export function copyUp(tree: Tree, node: Node, dataSize?: number): void | Promis
     return fill(tree, node, dataSize);
   }
   const upper = writableUpper(tree, "copy-up");
-  for (const place of node.places) copyUpDirectory(tree, place.dir);
+  for (const place of node.places()) copyUpDirectory(tree, place.dir);
   const metacopy = dataSize === undefined && node.type === S_IFREG && upper.can.metacopy && sizeOf(tree, node) > 0;
   const staged = stageLike(tree, node, metacopy);
   if (metacopy || node.type !== S_IFREG) return publishFile(tree, node, staged, metacopy);
@@ -78,7 +78,7 @@ function fill(tree: Tree, node: Node, dataSize: number): void | Promise<void> {
       node.metacopy = false;
       node.redirect = undefined;
       leaveLower(tree, node);
-      for (const file of node.files) file.follow(upper);
+      for (const file of node.files ?? []) file.follow(upper);
     },
     () => {},
   );
@@ -156,7 +156,7 @@ function stageLike(tree: Tree, node: Node, metacopy = false): StagedNode {
 
 function publishFile(tree: Tree, node: Node, staged: StagedNode, metacopy: boolean): void {
   const upper = writableUpper(tree, "copy-up");
-  const [first, ...others] = node.places;
+  const [first, ...others] = node.places();
   if (first === undefined) {
     publish(tree, node, staged, () => staged.publishUnnamed());
   } else {
@@ -182,8 +182,8 @@ function publishFile(tree: Tree, node: Node, staged: StagedNode, metacopy: boole
   }
   node.metacopy = metacopy;
   if (!metacopy) leaveLower(tree, node);
-  if (node.places.length > 1) tree.remember(node, node.upper!);
-  if (!metacopy) for (const file of node.files) file.follow(upper);
+  if (others.length > 0) tree.remember(node, node.upper!);
+  if (!metacopy) for (const file of node.files ?? []) file.follow(upper);
 }
 
 function publish(tree: Tree, node: Node, staged: StagedNode, how: () => LayerNode): void {
@@ -194,12 +194,12 @@ function publish(tree: Tree, node: Node, staged: StagedNode, how: () => LayerNod
     throw error;
   }
   node.attr = undefined;
-  for (const place of node.places) tree.table(place.dir).covered.add(place.name);
+  for (const place of node.places()) tree.table(place.dir).covered.add(place.name);
 }
 
 /** Where the data of a metadata-only file is found once its name is not the lower's any more. */
 export function redirectOf(tree: Tree, node: Node): string {
-  const place = node.places[0]!;
+  const place = node.place!;
   const dir = tree.lowerPath(place.dir);
   return `${dir === "/" ? "" : dir}/${place.name}`;
 }

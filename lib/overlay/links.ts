@@ -24,10 +24,10 @@ export function findLinks(tree: Tree, node: Node): boolean {
       const found = tree.child(dir, entry.name);
       if (found !== undefined && found !== node) tree.dropUnused(found);
     }
-    return node.places.length >= links;
+    return node.places().length >= links;
   };
-  if (node.places.length >= links) return true;
-  for (const dir of new Set(node.places.map((place) => place.dir))) {
+  if (node.places().length >= links) return true;
+  for (const dir of new Set(node.places().map((place) => place.dir))) {
     const near = dir.lowers.find((candidate) => candidate.layer === part.layer);
     if (near !== undefined && take(layer.list(near.node), dir)) return true;
   }

@@ -22,7 +22,7 @@ export class MergedFile implements OpenFile {
     this.node = node;
     if (forWriting) this.backing = this.upper = tree.stack.upper!.openWritable(node.upper!);
     else this.backing = openData(tree, node);
-    node.files.add(this);
+    (node.files ??= new Set()).add(this);
   }
 
   get writable(): boolean {
@@ -63,9 +63,11 @@ export class MergedFile implements OpenFile {
   close(): void {
     if (this.closed) return;
     this.closed = true;
-    this.node.files.delete(this);
+    const { node } = this;
+    node.files?.delete(this);
+    if (node.files?.size === 0) node.files = undefined;
     this.backing.close();
-    this.tree.dropUnused(this.node);
+    this.tree.dropUnused(node);
   }
 
   /** Called by a copy-up once the upper has the data. A failure leaves the old bytes, which are the same. */
@@ -90,7 +92,7 @@ export function openData(tree: Tree, node: Node): Backing {
   const layer = stack.layer(part.layer);
   const marks = layer.marks(part.node);
   if (!marks.metacopy) return layer.open(part.node);
-  const place = node.places[0];
+  const { place } = node;
   if (place === undefined) throw new FsError("EIO", "open", "the data of a removed metadata-only file can no longer be found");
   const data = stack.dataOf(place.dir.lowers, place.name, marks.redirect, part.layer);
   return stack.layer(data.layer).open(data.node);

@@ -19,10 +19,11 @@ export interface Part {
   readonly node: LayerNode;
 }
 
-/** One name of a node. */
+/** One name of a node, and its further ones: a list in itself, because nearly every node has one name and there are many nodes. */
 export interface Place {
   readonly dir: Node;
   readonly name: Name;
+  readonly next: Place | undefined;
 }
 
 /**
@@ -41,8 +42,8 @@ export class Node {
   readonly type: number;
   /** As the mount numbers it; the same after copy-up, rename and remount. */
   readonly ino: number;
-  /** All known names; empty for the root, and once the last was removed. A directory has at most one. */
-  places: Place[] = [];
+  /** All known names; none for the root, and once the last was removed. A directory has at most one. */
+  place: Place | undefined;
   upper: LayerNode | undefined;
   /** A directory's lower parts, topmost first. At most one for others: attributes and data, or the data alone when there is an upper. */
   lowers: readonly Part[];
@@ -55,7 +56,7 @@ export class Node {
   /** The merged directory, once read. */
   table: Table | undefined;
   /** Open files, told when a copy-up changes where the bytes are. */
-  readonly files = new Set<MergedFile>();
+  files: Set<MergedFile> | undefined;
   /** Set while a copy-up of this node waits; settles without a value, also after a failure. */
   busy: Promise<void> | undefined;
   /** True from lookup to forget: somebody outside holds it. */
@@ -79,7 +80,19 @@ export class Node {
   }
 
   get parent(): Node | undefined {
-    return this.places[0]?.dir;
+    return this.place?.dir;
+  }
+
+  /** Its known names, the first found first. */
+  places(): Place[] {
+    const places: Place[] = [];
+    for (let at = this.place; at !== undefined; at = at.next) places.push(at);
+    return places;
+  }
+
+  setPlaces(places: readonly { readonly dir: Node; readonly name: Name }[]): void {
+    this.place = undefined;
+    for (let i = places.length - 1; i >= 0; i--) this.place = { dir: places[i]!.dir, name: places[i]!.name, next: this.place };
   }
 }
 

@@ -216,8 +216,9 @@ class Entry implements DirEntry {
   }
 }
 
-/** A layer's attributes with the merged view's own numbers. One shape for all. */
+/** A layer's attributes with the merged view's own numbers: mostly the same, and then no copy. One shape for all. */
 function numbered(attr: Attr, ino: number, nlink: number, blocks: number): Attr {
+  if (attr.ino === ino && attr.nlink === nlink && attr.blocks === blocks) return attr;
   return {
     ino, mode: attr.mode, nlink, uid: attr.uid, gid: attr.gid, rdev: attr.rdev, size: attr.size, blocks,
     atimeSec: attr.atimeSec, atimeNsec: attr.atimeNsec, mtimeSec: attr.mtimeSec, mtimeNsec: attr.mtimeNsec,

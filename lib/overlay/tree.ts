@@ -59,7 +59,7 @@ export class Tree {
 
   /** Every lower part of a directory that nobody has read yet, before opaque marks below the first are known. */
   private findParts(dir: Node): void {
-    const place = dir.places[0];
+    const { place } = dir;
     if (place === undefined || dir.unread.length === 0) return;
     const parts = [...dir.lowers];
     for (const layer of dir.unread) {
@@ -94,8 +94,8 @@ export class Tree {
       dir.lowers = dir.lowers.slice(0, index + 1);
       return true;
     }
-    if (marks.redirect !== undefined && dir.places[0] !== undefined) {
-      const siblings = dir.places[0].dir.lowers.filter((other) => other.layer > part.layer);
+    if (marks.redirect !== undefined && dir.place !== undefined) {
+      const siblings = dir.place.dir.lowers.filter((other) => other.layer > part.layer);
       const further = this.stack.redirected(siblings, marks.redirect, part.layer).filter((other) => other.node.type === S_IFDIR);
       dir.lowers = [...dir.lowers.slice(0, index + 1), ...further];
     }
@@ -197,7 +197,7 @@ export class Tree {
         components.push(at.redirect.slice(1));
         break;
       }
-      const place = at.places[0];
+      const { place } = at;
       if (place !== undefined) components.push(place.name);
     }
     return `/${components.reverse().join("/")}`;
@@ -205,7 +205,8 @@ export class Tree {
 
   /** Enters a node under a name in a table that has been read. */
   addPlace(node: Node, dir: Node, name: Name): void {
-    node.places.push({ dir, name });
+    if (node.place === undefined) node.place = { dir, name, next: undefined };
+    else node.setPlaces([...node.places(), { dir, name }]);
     dir.children++;
   }
 
@@ -224,10 +225,9 @@ export class Tree {
     table.slots.delete(name);
     if (whiteout) table.whiteouts.add(name);
     table.version = ++this.clock;
-    const at = node.places.findIndex((place) => place.dir === dir && place.name === name);
-    node.places.splice(at, 1);
+    node.setPlaces(node.places().filter((place) => place.dir !== dir || place.name !== name));
     dir.children--;
-    if (node.places.length === 0) node.removed = true;
+    if (node.place === undefined) node.removed = true;
     node.attr = undefined;
     this.dropUnused(dir);
   }
@@ -263,15 +263,15 @@ export class Tree {
   /** Frees a node that nobody uses; its name goes back to being a slot. Goes up as far as that makes parents unused. */
   dropUnused(start: Node): void {
     let node: Node | undefined = start;
-    while (node !== undefined && node !== this.root && !node.held && node.children === 0 && node.busy === undefined && node.files.size === 0) {
+    while (node !== undefined && node !== this.root && !node.held && node.children === 0 && node.busy === undefined && node.files === undefined) {
       const parent: Node | undefined = node.parent;
       const slot = this.slotFor(node);
-      for (const { dir, name } of node.places) {
+      for (const { dir, name } of node.places()) {
         dir.table!.slots.set(name, slot);
         dir.children--;
         if (dir !== parent) this.dropUnused(dir);
       }
-      node.places = [];
+      node.place = undefined;
       this.release(node);
       node = parent;
     }
