@@ -119,6 +119,10 @@ export interface NativeBinding {
   raiseFileLimit(): number;
   /** sched_setscheduler(0, SCHED_BATCH). */
   schedBatch(): number;
+  /** The processor that a thread ran on last (its tid as seen in /proc). */
+  processorOf(tid: number): number;
+  /** Keeps the calling thread on one processor; -1 lets it go wherever it was allowed to before. -EINVAL for one that was not allowed. */
+  runOn(cpu: number): number;
   /** prctl(PR_SET_PDEATHSIG) for this process's parent thread. */
   setParentDeathSignal(signal: number): number;
   /** setsid(2); unshare(2) of the calling thread is not offered: a plan does it in a child. */

@@ -7,7 +7,8 @@ import { errnoName, errnoOf, FsError } from "../base/errors.js";
 import { native } from "../sys/binding.js";
 import type { NativeBinding } from "../../types/native.js";
 import type { Channel, ChannelListener } from "./channel.js";
-import { MESSAGE_SIZE } from "./wire/abi.js";
+import { Placement } from "./placement.js";
+import { IN_HEADER, MESSAGE_SIZE } from "./wire/abi.js";
 
 /** Requests served before timers and promises get their turn; the descriptor stays readable, so the loop comes back. */
 const TURN = 64;
@@ -22,6 +23,7 @@ export class DeviceChannel implements Channel {
   readonly #fd: number;
   readonly #native: NativeBinding;
   readonly #buffer = Buffer.alloc(MESSAGE_SIZE);
+  readonly #placement: Placement;
   #listener: ChannelListener | undefined;
   #watch = 0;
   #stopped = false;
@@ -30,6 +32,7 @@ export class DeviceChannel implements Channel {
   constructor(fd: number, binding: NativeBinding = native) {
     this.#fd = fd;
     this.#native = binding;
+    this.#placement = new Placement(binding);
   }
 
   start(listener: ChannelListener): void {
@@ -59,13 +62,17 @@ export class DeviceChannel implements Channel {
     if (this.#stopped) return;
     this.#stopped = true;
     if (this.#listener !== undefined) this.#native.unwatch(this.#watch);
+    this.#placement.end();
     this.#native.close(this.#fd);
   }
 
   #turn(listener: ChannelListener): void {
     for (let served = 0; served < TURN && !this.#stopped; served++) {
       const length = this.#native.fuseRead(this.#fd, this.#buffer);
-      if (length > 0) listener.request(this.#buffer, length);
+      if (length > 0) {
+        this.#placement.request(this.#buffer.readUInt32LE(IN_HEADER.pid));
+        listener.request(this.#buffer, length);
+      }
       else if (length === EAGAIN) return;
       else if (length !== EINTR && length !== ENOENT) return this.#end(listener, length);
     }

@@ -3,6 +3,9 @@
 #include <linux/capability.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -44,6 +47,38 @@ static int64_t call_run_plan(const Args& args) {
   if (child != 0) return child;
   sigprocmask(SIG_SETMASK, &before, nullptr);
   carry_out(plan.data, plan.length, error_fd);
+}
+
+// The 39th field of /proc/<tid>/stat; the second, the name, is in parentheses and may hold anything.
+static int64_t call_processor_of(const Args& args) {
+  char path[32], text[1024];
+  snprintf(path, sizeof path, "/proc/%d/stat", args.i32(0));
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return -errno;
+  ssize_t length = read(fd, text, sizeof text - 1);
+  int failed = length < 0 ? errno : 0;
+  close(fd);
+  if (failed != 0) return -failed;
+  text[length] = 0;
+  const char* at = strrchr(text, ')');
+  for (int field = 2; at != nullptr && field < 39; field++) at = strchr(at + 1, ' ');
+  return at == nullptr ? -EINVAL : strtol(at + 1, nullptr, 10);
+}
+
+// The processors that this thread was allowed before it was first told where to run.
+static thread_local cpu_set_t allowed;
+static thread_local bool allowed_known = false;
+
+static int64_t call_run_on(const Args& args) {
+  int cpu = args.i32(0);
+  if (!allowed_known && sched_getaffinity(0, sizeof allowed, &allowed) < 0) return -errno;
+  allowed_known = true;
+  if (cpu < 0) return outcome(sched_setaffinity(0, sizeof allowed, &allowed));
+  if (cpu >= CPU_SETSIZE || !CPU_ISSET(cpu, &allowed)) return -EINVAL;
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(cpu, &one);
+  return outcome(sched_setaffinity(0, sizeof one, &one));
 }
 
 static int64_t call_pidfd_open(const Args& args) { return outcome(syscall(kPidfdOpen, args.i32(0), 0)); }
@@ -101,6 +136,8 @@ const Method kProcessMethods[] = {
     {"pipe", call_pipe},
     {"raiseFileLimit", call_raise_file_limit},
     {"schedBatch", call_sched_batch},
+    {"processorOf", call_processor_of},
+    {"runOn", call_run_on},
     {"setParentDeathSignal", call_set_parent_death_signal},
     {"setsid", call_setsid},
     {"hasSysAdmin", call_has_sys_admin},
