@@ -157,6 +157,12 @@ export class StoreWriter {
     }
   }
 
+  /** A path that nobody uses, for a file of the caller's that goes away with the writer. */
+  scratchPath(): string {
+    this.#checkOpen();
+    return this.#nextPath();
+  }
+
   /** Ends the writer; what was not published is forgotten. Idempotent. */
   end(): void {
     if (this.#ended) return;
