@@ -154,6 +154,11 @@ export async function* layerTar(store: Store, diffId: Digest): AsyncGenerator<Ui
   return undefined;
 }
 
+/** Bytes of the tar that layerTar() gives. Throws as it does. */
+export function layerTarBytes(store: Store, diffId: Digest): number {
+  return readHeader(join(store.layerPath(diffId), RECIPE_FILE), diffId);
+}
+
 async function* records(store: Store, input: Pull): AsyncGenerator<Uint8Array, undefined> {
   for (;;) {
     const type = (await input.exactly(1))[0] as number;
