@@ -38,7 +38,7 @@ export interface DirectoryUpperOptions extends DirectoryLayerOptions {
   readonly opaqueSentinel?: boolean;
   /** Nothing is synced; after a crash the upper must be thrown away, and the next open refuses it. */
   readonly volatile?: boolean;
-  /** Both true by default, where marks can be written. */
+  /** Both true by default where marks are trusted xattrs; with user xattrs kernel overlayfs would not follow them. */
   readonly redirect?: boolean;
   readonly metacopy?: boolean;
   /** Owners and modes in xattrs: 1 security.fuseoverlayfs.override_stat, 2 user.containers.override_stat. */
@@ -65,8 +65,12 @@ export class DirectoryObjects extends DirectoryLayer {
     this.volatile = options.volatile ?? false;
     this.prefix = prefix;
     this.sentinels = (options.opaqueSentinel ?? false) || prefix === undefined;
-    const marks = prefix !== undefined;
-    this.can = { redirect: marks && (options.redirect ?? true), metacopy: marks && (options.metacopy ?? true) };
+    // Kernel overlayfs follows neither when its marks are user xattrs, which anybody may write: there only on request.
+    const byDefault = prefix === "trusted";
+    this.can = {
+      redirect: prefix !== undefined && (options.redirect ?? byDefault),
+      metacopy: prefix !== undefined && (options.metacopy ?? byDefault),
+    };
     this.owners = new Owners(this.ids, this.overrideKey);
     if (permissions !== 0) this.owners.markRoot(this.root.held, this.attr(this.root));
   }
