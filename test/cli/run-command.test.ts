@@ -65,6 +65,17 @@ describe("stratafs run", function () {
     expect(said).to.equal("ready\ncaught\n");
   });
 
+  it("leaves nothing behind when a signal ends it, however early", async () => {
+    const before = leftovers();
+    for (const delay of [40, 80, 110, 140, 170, 200, 230, 260, 300]) {
+      const child = spawn(stratafs, ["run", "--", "sleep", "10"], { stdio: "ignore" });
+      const ended = new Promise<string>((resolve) => child.on("exit", (code, signal) => resolve(String(signal ?? code))));
+      setTimeout(() => child.kill("SIGTERM"), delay);
+      expect(await ended, `after ${delay} ms`).to.be.oneOf(["SIGTERM", "143"]);
+      expect(leftovers(), `after ${delay} ms`).to.deep.equal(before);
+    }
+  });
+
   it("isolates processes, names and mounts, with a /dev, /proc and /sys that work", () => {
     const { stdout, stderr } = run("ls /proc | grep -c '^[0-9]'; hostname; echo x > /dev/null && head -c 4 /dev/zero | wc -c; ls -d /sys/class; test -c /dev/pts/ptmx && echo pty; touch /dev/shm/x", "--hostname", "box");
     expect(stderr).to.equal("");
@@ -109,10 +120,10 @@ describe("stratafs run", function () {
     const copy = new Ground();
     try {
       shell(`mkdir ${copy.at("dist")} && cp ${stratafs} ${copy.at("dist")} && cp -r ${new URL("../../../native", import.meta.url).pathname} ${new URL("../../../package.json", import.meta.url).pathname} ${copy.path} && chmod -R a+rX ${copy.path}`);
-      const args = ["run", "--upper", ground.at("u"), "--diff", "--", "sh", "-c", "id -u; echo mine > /etc/hostname; cat /etc/hostname; rm -rf /usr/share/doc; mv /usr/share /usr/share2; exit 5"];
+      const args = ["run", "--upper", ground.at("u"), "--diff", "--", "sh", "-c", "id -u; echo mine > /etc/hostname; cat /etc/hostname; rm -rf /usr/share/doc; mv /etc/apt /etc/apt2; exit 5"];
       const { status, stdout, stderr } = shell(`exec ${copy.at("dist/stratafs.js")} "$@"`.replace('"$@"', args.map((arg) => `'${arg}'`).join(" ")), { id: NOBODY, cwd: ground.path, env: { HOME: "/" } });
       expect({ status, stdout }, stderr).to.deep.equal({ status: 5, stdout: "0\nmine\n" });
-      expect(stderr.split("\n")).to.include.members(["C /etc/hostname", "R /usr/share2/ <- /usr/share"]);
+      expect(stderr.split("\n")).to.include.members(["C /etc/hostname", "D /etc/apt", "A /etc/apt2/"]);
       expect(readFileSync("/etc/hostname", "utf8")).to.not.equal("mine\n");
     } finally {
       copy.remove();
