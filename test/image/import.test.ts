@@ -9,7 +9,7 @@ import { chainIdOf, digestOf, type Digest } from "../../lib/store/digest.js";
 import { fsckStore } from "../../lib/store/fsck.js";
 import { openStore, type Store } from "../../lib/store/store.js";
 import { sweepStore } from "../../lib/store/sweep.js";
-import { describe_ } from "../store/trees.js";
+import { indexLines } from "../store/trees.js";
 import { block, gnuTar, randomFrom } from "../tar/archive.js";
 import { addImage, addIndex, dockerArchive, emptyLayout, layoutTar, named, tarOf, writeLayout, zstdOf, zstdOfZeros, type Entry, type Packing } from "./images.js";
 
@@ -40,7 +40,7 @@ describe("import of images", () => {
   async function treeOf(name: string): Promise<string[]> {
     const chain = await store.openChain(store.image(name)!.layers, "test");
     try {
-      return describe_(chain.index).slice(1).map((line) => line.replace(/ 0:0 1\.0| nlink \d+/g, ""));
+      return indexLines(chain.index).slice(1).map((line) => line.replace(/ 0:0 1\.0| nlink \d+/g, ""));
     } finally {
       chain.close();
     }

@@ -3,7 +3,7 @@ import { mergeChain } from "../../lib/store/chain-merge.js";
 import { IndexReader } from "../../lib/store/index-reader.js";
 import { LayerTree, type TreeObject } from "../../lib/store/layer-tree.js";
 import { randomFrom } from "../tar/archive.js";
-import { describe_, directory, file, hash, id, indexOf, path, symlink } from "./trees.js";
+import { indexLines, directory, file, hash, id, indexOf, path, symlink } from "./trees.js";
 
 type Build = (tree: LayerTree) => void;
 
@@ -11,7 +11,7 @@ function merged(...builds: Build[]): IndexReader {
   const layers = builds.map((build) => { const tree = new LayerTree(); build(tree); return indexOf(tree); });
   return IndexReader.fromBytes(Buffer.concat(mergeChain(layers, id("chain"), hash)), "chain", hash);
 }
-const lines = (...builds: Build[]): string[] => describe_(merged(...builds)).slice(1).map((line) => line.replace(/ 0:0 0.0| nlink \d+/g, ""));
+const lines = (...builds: Build[]): string[] => indexLines(merged(...builds)).slice(1).map((line) => line.replace(/ 0:0 0.0| nlink \d+/g, ""));
 
 describe("a chain of layers, merged", () => {
   it("shows upper entries over lower ones and joins directories", () => {
@@ -102,7 +102,7 @@ describe("a chain of layers, merged", () => {
         for (const where of opaque) remove(model, where, true);
         model = over(model, own);
         const index = IndexReader.fromBytes(Buffer.concat(mergeChain(layers, id("chain"), hash)), "chain", hash);
-        expect(describe_(index).slice(1).map((line) => line.replace(/ nlink \d+/, ""))).to.deep.equal(linesOf(model));
+        expect(indexLines(index).slice(1).map((line) => line.replace(/ nlink \d+/, ""))).to.deep.equal(linesOf(model));
       }
     });
   }

@@ -4,7 +4,7 @@ import { encodeIndexHeader, HEADER_BYTES, WHITEOUT_NODE } from "../../lib/store/
 import { IndexReader, ROOT_ROW } from "../../lib/store/index-reader.js";
 import { LayerTree } from "../../lib/store/layer-tree.js";
 import { randomFrom } from "../tar/archive.js";
-import { describe_, directory, file, hash, id, indexOf, object, path, symlink } from "./trees.js";
+import { indexLines, directory, file, hash, id, indexOf, object, path, symlink } from "./trees.js";
 
 function sample(): LayerTree {
   const tree = new LayerTree();
@@ -34,7 +34,7 @@ const open = (bytes: Buffer): IndexReader => IndexReader.fromBytes(bytes, "test"
 describe("an index", () => {
   it("gives back every field of every object", () => {
     const index = indexOf(sample());
-    expect(describe_(index)).to.deep.equal([
+    expect(indexLines(index)).to.deep.equal([
       "/ 41777 0:0 -5.7 nlink 4",
       `/big 100644 0:0 0.0 nlink 2 ${id("x".repeat(65))} 65 #0`,
       `/copy 100755 0:0 0.0 nlink 1 ${id("x".repeat(65))} 65`,
@@ -181,7 +181,7 @@ describe("a layer's tree", () => {
   const lines = (build: (tree: LayerTree) => void): string[] => {
     const tree = new LayerTree();
     build(tree);
-    return describe_(indexOf(tree)).slice(1).map((line) => line.replace(/ 0:0 0.0| nlink \d+/g, ""));
+    return indexLines(indexOf(tree)).slice(1).map((line) => line.replace(/ 0:0 0.0| nlink \d+/g, ""));
   };
 
   it("keeps the last of several entries of one name", () => {

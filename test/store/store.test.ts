@@ -12,7 +12,7 @@ import { openStore, type Store } from "../../lib/store/store.js";
 import { tryLock } from "../../lib/store/store-lock.js";
 import { storeStats } from "../../lib/store/stats.js";
 import { sweepStore } from "../../lib/store/sweep.js";
-import { describe_, file, id, object } from "./trees.js";
+import { indexLines, file, id, object } from "./trees.js";
 
 const codeOf = async (work: Promise<unknown>): Promise<unknown> => await work.then(() => "no error", (error: { code?: unknown }) => error.code);
 const text = (body: string): Buffer => Buffer.from(body);
@@ -243,7 +243,7 @@ describe("a store", () => {
       const low = await addImage(store, "low", { "d/1": "one" });
       const up = await addImage(store, "up", { "d/2": "two" });
       const chain = await store.openChain([low, up], "test");
-      expect(describe_(chain.index).map((line) => line.split(" ")[0])).to.deep.equal(["/", "/d", "/d/1", "/d/2"]);
+      expect(indexLines(chain.index).map((line) => line.split(" ")[0])).to.deep.equal(["/", "/d", "/d/1", "/d/2"]);
       expect(await store.leases()).to.have.length(1);
       chain.close();
       chain.close();

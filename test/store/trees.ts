@@ -26,7 +26,7 @@ export function indexOf(tree: LayerTree, kind: IndexKind = "layer"): IndexReader
 }
 
 /** One line for every name, in the order of the index: everything it says. Objects with several names share a number. */
-export function describe_(index: IndexReader, row = ROOT_ROW, prefix = "", numbers = new Map<number, number>()): string[] {
+export function indexLines(index: IndexReader, row = ROOT_ROW, prefix = "", numbers = new Map<number, number>()): string[] {
   const lines = prefix === "" ? [`/ ${line(index, row, numbers)}`] : [];
   const end = index.firstEntry(row) + index.entryCount(row);
   for (let entry = index.firstEntry(row); entry < end; entry++) {
@@ -38,7 +38,7 @@ export function describe_(index: IndexReader, row = ROOT_ROW, prefix = "", numbe
       continue;
     }
     lines.push(`${prefix}/${name} ${line(index, child, numbers)}`);
-    if ((index.mode(child) & S_IFMT) === S_IFDIR) lines.push(...describe_(index, child, `${prefix}/${name}`, numbers));
+    if ((index.mode(child) & S_IFMT) === S_IFDIR) lines.push(...indexLines(index, child, `${prefix}/${name}`, numbers));
   }
   return lines;
 }
