@@ -99,14 +99,16 @@ export class DirectoryUpper extends DirectoryObjects implements UpperLayer {
 
   /** The filesystem has applied umask, default ACL and setgid; the owner is still this process. */
   private giveToCaller(dir: DiskNode, name: Name, type: number, caller: Caller): void {
-    if (this.owners.isSelf(caller.uid, caller.gid)) return;
+    const user = this.ids.uid.actsAs(caller.uid);
+    const group = this.ids.gid.actsAs(caller.gid);
+    if (this.owners.isSelf(user, group)) return;
     const fd = this.descriptor(dir);
     const made = statAt(fd, name)!;
-    const uid = this.ids.uid.onDisk(caller.uid);
-    const gid = this.ids.gid.onDisk(caller.gid);
+    const uid = this.ids.uid.onDisk(user);
+    const gid = this.ids.gid.onDisk(group);
     const keepGroup = made.gid === gid || (this.attr(dir).mode & S_ISGID) !== 0;
     if (made.uid === uid && keepGroup) return;
-    this.owners.chownNew(this.descriptor(dir), name, made.uid === uid ? -1 : caller.uid, keepGroup ? -1 : caller.gid);
+    this.owners.chownNew(this.descriptor(dir), name, made.uid === uid ? -1 : user, keepGroup ? -1 : group);
     const special = made.mode & (S_ISUID | S_ISGID);
     if (special !== 0 && type !== S_IFDIR && type !== S_IFLNK) check(native.chmod(this.descriptor(dir), name, made.mode & 0o7777), "chmod");
   }
@@ -142,7 +144,9 @@ export class DirectoryUpper extends DirectoryObjects implements UpperLayer {
       access = inherited.access;
     }
     if (type === S_IFDIR && setgid) full |= S_ISGID;
-    this.owners.give(fd, component, { uid: caller.uid, gid: setgid ? parent.gid : caller.gid, mode: full, rdev });
+    this.owners.give(fd, component, {
+      uid: this.ids.uid.actsAs(caller.uid), gid: setgid ? parent.gid : this.ids.gid.actsAs(caller.gid), mode: full, rdev,
+    });
     if (access !== undefined) setXattr(fd, component, ACCESS_ACL, access);
     if (defaultAcl !== null && type === S_IFDIR) setXattr(fd, component, DEFAULT_ACL, defaultAcl);
   }

@@ -66,4 +66,14 @@ export class IdTable {
     if (presented === OVERFLOW_ID) return OVERFLOW_ID;
     throw new FsError("EINVAL", "chown", `id ${presented} is in no range of the id map`);
   }
+
+  /**
+   * The id that a user of the mount acts as. One outside every range acts as the overflow id, so that who prepares a root for others,
+   * as a container engine does before its user namespace is there, can make files and give them away.
+   */
+  actsAs(user: number): number {
+    if (this.identity || this.squash >= 0) return user;
+    for (const range of this.ranges) if (user >= range.presented && user < range.presented + range.length) return user;
+    return OVERFLOW_ID;
+  }
 }

@@ -25,6 +25,13 @@ describe("id maps", () => {
     expect(codeOf(() => uid.onDisk(70000))).to.equal("EINVAL");
   });
 
+  it("let a user outside every range act as the overflow id", () => {
+    const { uid, gid } = idMap({ uids: [{ onDisk: 0, presented: 100000, length: 65536 }] });
+    expect([uid.actsAs(0), uid.actsAs(100000), uid.actsAs(165536), gid.actsAs(0)]).to.deep.equal([65534, 100000, 65534, 0]);
+    expect(idMap({ squashUid: 7 }).uid.actsAs(0)).to.equal(0);
+    expect(codeOf(() => uid.onDisk(0))).to.equal("EINVAL");
+  });
+
   it("squash every owner to one", () => {
     const { uid, gid } = idMap({ squashUid: 0, squashGid: 5 });
     expect([uid.presented(77), uid.onDisk(88), gid.presented(77), gid.onDisk(88)]).to.deep.equal([0, 0, 5, 5]);
