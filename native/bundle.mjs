@@ -4,16 +4,16 @@
  * Not minified: it saves no measurable start-up time and makes stack traces worse.
  */
 import { build } from "esbuild";
-import { chmodSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const output = `${root}dist/stratafs.js`;
-rmSync(output, { force: true });
-await build({
+const { outputFiles } = await build({
   absWorkingDir: root,
   entryPoints: ["lib/cli/main.ts"],
   outfile: output,
+  write: false,
   bundle: true,
   platform: "node",
   format: "esm",
@@ -25,4 +25,9 @@ await build({
   banner: { js: readFileSync(`${root}native/launch.sh`, "utf8").trimEnd() },
   logLevel: "warning",
 });
-chmodSync(output, 0o755);
+// Replaced in one step: a mount may be started while this runs.
+for (const { path, contents } of outputFiles) {
+  writeFileSync(`${path}.new`, contents);
+  chmodSync(`${path}.new`, path === output ? 0o755 : 0o644);
+  renameSync(`${path}.new`, path);
+}

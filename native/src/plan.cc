@@ -64,6 +64,7 @@ struct Cursor {
 struct Child {
   int error_fd;
   int report_fd;  // to the process that waits in a fork step, -1 before the first
+  sigset_t mask;  // the signals blocked at the start
 };
 
 static bool is_passed_on(int signal) {
@@ -160,7 +161,10 @@ static int64_t fork_step(Child* self) {
     close(report[1]);
     stand_for(child, report[0], self->report_fd, &waited);
   }
-  sigprocmask(SIG_SETMASK, &before, nullptr);
+  // The kernel drops a signal with its default action on the way to the first process of a pid namespace. There they stay blocked, and so
+  // pending, until its own fork step waits for them and passes them on. (A plan in which that process itself executes resets its signals.)
+  if (child < 0) sigprocmask(SIG_SETMASK, &before, nullptr);
+  else if (getpid() != 1) sigprocmask(SIG_SETMASK, &self->mask, nullptr);
   close(report[0]);
   if (child < 0) {
     close(report[1]);
@@ -386,7 +390,10 @@ static int64_t carry_out_step(Child* self, uint8_t operation, Cursor in) {
 }
 
 void carry_out(const uint8_t* plan, size_t length, int error_fd) {
-  Child self = {error_fd, -1};
+  Child self;
+  self.error_fd = error_fd;
+  self.report_fd = -1;
+  sigprocmask(SIG_SETMASK, nullptr, &self.mask);
   Cursor in = {plan};
   const uint8_t* end = plan + length;
   for (uint32_t index = 0; in.at < end; index++) {
