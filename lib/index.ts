@@ -19,7 +19,7 @@ export type { NodeFs, NodeFsOptions } from "./node-fs/node-fs.js";
 export { mount, overlay, serve } from "./mount.js";
 export type { DataChoice, Mount, MountOptions, Served, StackDescription } from "./mount.js";
 export { isMountFlag, mountFuse, unmount } from "./fuse/mountpoint.js";
-export type { Mounted, MountFlag, MountRequest, UnmountOptions } from "./fuse/mountpoint.js";
+export type { Mounted, MountFlag, MountRequest, SecurityContexts, UnmountOptions } from "./fuse/mountpoint.js";
 
 // Processes in a mounted root.
 export { closeDescriptor, CommandError, detachedCopy, hasSingleId, inInitialUserNamespace, mayMount, runContained, runInUserNamespace } from "./run/contained.js";

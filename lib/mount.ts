@@ -6,8 +6,9 @@
 import { Worker } from "node:worker_threads";
 import { FsError } from "./base/errors.js";
 import { DeviceChannel } from "./fuse/device-channel.js";
-import { mountFuse, probePassthrough, unmount } from "./fuse/mountpoint.js";
-import type { MountFlag } from "./fuse/mountpoint.js";
+import { kernelHasSelinux, mountFuse, unmount, whyNoPassthrough } from "./fuse/mountpoint.js";
+import type { MountFlag, SecurityContexts } from "./fuse/mountpoint.js";
+import type { DataMode } from "./fuse/policy.js";
 import { Session } from "./fuse/session.js";
 import { openLayer, openUpper } from "./layer/description.js";
 import type { LayerDescription, UpperDescription } from "./layer/description.js";
@@ -47,6 +48,10 @@ export interface MountOptions {
   readonly allowOther?: boolean;
   /** The kernel checks permission bits; default true. */
   readonly defaultPermissions?: boolean;
+  /** False: fsync succeeds at once and syncs nothing; what was written is durable when the mount has ended. Default true. */
+  readonly fsync?: boolean;
+  /** SELinux contexts; without SELinux in the kernel they are ignored, and the log says so. */
+  readonly contexts?: SecurityContexts;
   /** Generic mount options by name: "ro", "nosuid", "nodev", "noexec", "noatime", … */
   readonly flags?: readonly MountFlag[];
   /** First column of /proc/mounts; default "stratafs". */
@@ -99,16 +104,19 @@ export async function mount(what: StackDescription | FileSystem, mountpoint: str
     return mountInWorker(what, mountpoint, options);
   }
   if (options.host === "fuse-native") return mountThroughFuseNative(what, mountpoint, options);
+  dataModeOf(options.data);
   const mounted = mountFuse({
     mountpoint,
+    contexts: contextsOf(options),
     subtype: options.subtype ?? "stratafs",
     source: options.source ?? "stratafs",
     flags: options.flags ?? [],
     allowOther: options.allowOther ?? process.getuid?.() === 0,
     defaultPermissions: options.defaultPermissions ?? true,
   });
-  const served = serve(what, mounted.fd, options);
+  let served: Served;
   try {
+    served = serve(what, mounted.fd, options);
     await served.ready;
   } catch (error) {
     await unmount(mountpoint, { force: true, lazy: true }).catch(() => {});
@@ -132,23 +140,50 @@ export interface Served {
   stop(): Promise<void>;
 }
 
-/** Serves `tree` on a mounted /dev/fuse descriptor (as mountFuse gives it), which it owns. The tree is synced and closed at the end. */
+/**
+ * Serves `tree` on a mounted /dev/fuse descriptor (as mountFuse gives it), which it owns. The tree is synced and closed at the end.
+ * Throws EOPNOTSUPP, and takes nothing, when passthrough is asked for and not to be had; `ready` rejects so when only the kernel knows.
+ */
 export function serve(tree: FileSystem, fuseFd: number, options: MountOptions = {}): Served {
-  const choice = options.data ?? "auto";
-  const passthrough = choice === "passthrough" || (choice === "auto" && probePassthrough());
+  const dataMode = dataModeOf(options.data);
   const session = new Session(tree, new DeviceChannel(fuseFd), {
-    dataMode: passthrough ? "passthrough" : "cached",
+    dataMode,
     acl: options.acl ?? true,
+    fsync: options.fsync ?? true,
     ...(options.timeoutSec === undefined ? {} : { timeoutSec: options.timeoutSec }),
     ...(options.log === undefined ? {} : { log: options.log }),
   });
   session.start();
   return {
-    ready: session.ready.then(() => {}),
+    ready: session.ready.then((policy) => {
+      if (options.data === "passthrough" && !policy.passthrough) throw noPassthrough("this kernel does not offer it");
+    }),
     closed: ended(session.closed, tree),
     counters: () => session.counters(),
     stop: () => session.stop(),
   };
+}
+
+/** Throws EOPNOTSUPP when passthrough is demanded and this process may not have it. */
+function dataModeOf(choice: DataChoice = "auto"): DataMode {
+  if (choice === "cached") return "cached";
+  const lacking = whyNoPassthrough();
+  if (lacking === undefined) return "passthrough";
+  if (choice === "passthrough") throw noPassthrough(lacking);
+  return "cached";
+}
+
+function noPassthrough(why: string): FsError {
+  return new FsError("EOPNOTSUPP", "mount", `with data=passthrough: ${why}`);
+}
+
+function contextsOf(options: MountOptions): SecurityContexts {
+  const contexts = options.contexts ?? {};
+  const words = Object.keys(contexts);
+  if (words.length === 0 || kernelHasSelinux()) return contexts;
+  const log = options.log ?? ((line: string) => process.stderr.write(`stratafs: ${line}\n`));
+  log(`${words.join(", ")} ignored: this kernel has no SELinux`);
+  return {};
 }
 
 /** After the connection: what was written becomes durable, then the tree is closed, also when syncing failed. */
@@ -175,6 +210,8 @@ async function unmountAnyway(mountpoint: string, closed: Promise<void>): Promise
 
 async function mountThroughFuseNative(tree: FileSystem, mountpoint: string, options: MountOptions): Promise<Mount> {
   if (options.data === "passthrough") throw new FsError("EOPNOTSUPP", "mount", "with data=passthrough: the fuse-native host has no passthrough");
+  const [label] = Object.keys(contextsOf(options));
+  if (label !== undefined) throw new FsError("EOPNOTSUPP", "mount", `with ${label}: the fuse-native host gives no labels`);
   const { mountWithFuseNative } = await import("./fuse/native-host.js");
   const mounted = await mountWithFuseNative(tree, mountpoint, {
     allowOther: options.allowOther ?? process.getuid?.() === 0,
@@ -182,6 +219,7 @@ async function mountThroughFuseNative(tree: FileSystem, mountpoint: string, opti
     flags: options.flags ?? [],
     source: options.source ?? "stratafs",
     subtype: options.subtype ?? "stratafs",
+    fsync: options.fsync ?? true,
     ...(options.timeoutSec === undefined ? {} : { timeoutSec: options.timeoutSec }),
     ...(options.log === undefined ? {} : { log: options.log }),
   });

@@ -4,13 +4,15 @@ import { closeSync, openSync, readdirSync, readlinkSync } from "node:fs";
 /**
  * Closes the descriptors above `last` that came from process `starter` (it waits for us, so its own are still open): same number, same
  * file. What this process opened itself stays. Node marks inherited descriptors close-on-exec, so the mark does not tell them apart.
+ * Those without a name of their own (epoll, eventfd) all look alike and stay too: closing this process's own would end it, and nobody
+ * waits for the end of an inherited one.
  */
 export function closeInherited(starter: number, last: number): void {
   for (const text of entriesOf("/proc/self/fd")) {
     const fd = Number(text);
     if (fd <= last) continue;
     const mine = target("self", fd);
-    if (mine !== undefined && mine === target(String(starter), fd)) closeQuietly(fd);
+    if (mine !== undefined && !mine.startsWith("anon_inode:") && mine === target(String(starter), fd)) closeQuietly(fd);
   }
 }
 

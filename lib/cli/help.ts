@@ -36,8 +36,8 @@ layers
                      present one owner for everything
   xattr_permissions=0|1|2
                      keep owners and modes in the files, in security.* or in user.containers.*
-  volatile, fsync=0|1
-                     do not sync the upper; ignore fsync
+  volatile           sync nothing, not even when the mount ends
+  fsync=0|1          with 0, fsync is answered at once; the upper is synced when the mount ends
 
 serving
   data=auto|passthrough|cached
@@ -47,14 +47,16 @@ serving
   timeout=SECONDS    how long the kernel may keep names and attributes (for ever, unless asked for)
   noacl              no POSIX ACLs
   xino=auto|on|off, ino32_t, static_nlink
-                     inode numbers: one space for all layers, within 32 bits; one link for every directory
+                     inode numbers are unique across layers whatever xino says; within 32 bits; one link for every directory
   threaded=0|1, max_idle_threads=N
                      accepted; one thread serves a mount
   log=FILE           where the serving process writes what goes wrong (nowhere, unless asked for)
 
 mount
   ro, rw, [no]suid, [no]dev, [no]exec, [no]atime, relatime, sync, ...
-  allow_other, default_permissions, context=LABEL, fsname=NAME, subtype=NAME
+  allow_other, default_permissions, fsname=NAME, subtype=NAME
+  context=LABEL, fscontext=, defcontext=, rootcontext=
+                     SELinux labels, where the kernel has SELinux
 
 An option not listed here is reported on stderr and ignored.`,
 

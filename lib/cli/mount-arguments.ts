@@ -134,8 +134,6 @@ function checkLayers(set: MountOptionSet): void {
   }
   if (set.upper !== undefined && set.work === undefined) throw new UsageError("mount: upperdir needs a workdir, an empty directory on the same filesystem");
   if (set.upper === undefined && set.work !== undefined) set.warnings.push("workdir ignored: there is no upperdir, so the mount is read-only");
-  // Labels belong to the superblock, and the mount call has no place for them yet: better said than silently without.
-  if (set.context !== undefined) set.warnings.push(`context=${set.context} ignored: the mount has no label of its own`);
   if (set.dataLowers.length > 0 && set.metacopy === false) throw new UsageError("mount: data-only layers are of no use with metacopy=off");
   if (set.userXattr && set.xattrPermissions === 1) throw new UsageError("mount: userxattr and xattr_permissions=1 contradict each other");
 }

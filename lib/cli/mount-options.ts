@@ -36,17 +36,22 @@ export interface MountOptionSet {
   squashGid: number | undefined;
   staticNlink: boolean;
   acl: boolean;
+  /**
+   * How kernel overlayfs tells apart inode numbers of layers on several filesystems. Here every value means the same: a FUSE mount has one
+   * device number, so numbers are always unique across layers and the same after a remount ("on"), unless ino32 asks for short ones.
+   */
   xino: "auto" | "on" | "off";
   ino32: boolean;
   /** Nothing of the upper is synced, not even on fsync. */
   volatile: boolean;
+  /** False: fsync is answered at once. */
   fsync: boolean;
   /** Seconds that the kernel may keep names and attributes; undefined for ever. */
   timeoutSec: number | undefined;
   /** Where owners and modes are kept: 0 in the files, 1 security.*, 2 user.containers.* */
   xattrPermissions: 0 | 1 | 2;
-  /** SELinux context, for the mount as a whole. */
-  context: string | undefined;
+  /** SELinux contexts of the mount, its objects and its root. */
+  contexts: { context?: string; fscontext?: string; defcontext?: string; rootcontext?: string };
   allowOther: boolean | undefined;
   defaultPermissions: boolean | undefined;
   fsname: string | undefined;
@@ -63,7 +68,7 @@ export function noOptions(): MountOptionSet {
   return {
     lowers: [], dataLowers: [], upper: undefined, work: undefined, data: "auto", host: "device", redirect: undefined, metacopy: undefined,
     userXattr: false, uidMap: [], gidMap: [], squashUid: undefined, squashGid: undefined, staticNlink: false, acl: true, xino: "auto",
-    ino32: false, volatile: false, fsync: true, timeoutSec: undefined, xattrPermissions: 0, context: undefined, allowOther: undefined,
+    ino32: false, volatile: false, fsync: true, timeoutSec: undefined, xattrPermissions: 0, contexts: {}, allowOther: undefined,
     defaultPermissions: undefined, fsname: undefined, subtype: undefined, logFile: undefined, readOnly: false, flags: [], warnings: [],
   };
 }
@@ -107,7 +112,10 @@ const readers: Readonly<Record<string, Reader>> = {
   threaded: (_set, option) => void oneOf(option, ["0", "1"]),
   max_idle_threads: (_set, option) => void count(option),
   xattr_permissions: (set, option) => void (set.xattrPermissions = Number(oneOf(option, ["0", "1", "2"])) as 0 | 1 | 2),
-  context: (set, option) => void (set.context = unescape(text(option))),
+  context: (set, option) => void (set.contexts.context = unescape(text(option))),
+  fscontext: (set, option) => void (set.contexts.fscontext = unescape(text(option))),
+  defcontext: (set, option) => void (set.contexts.defcontext = unescape(text(option))),
+  rootcontext: (set, option) => void (set.contexts.rootcontext = unescape(text(option))),
   allow_other: (set, option) => void (set.allowOther = bare(option)),
   default_permissions: (set, option) => void (set.defaultPermissions = bare(option)),
   fsname: (set, option) => void (set.fsname = unescape(text(option))),
@@ -115,6 +123,10 @@ const readers: Readonly<Record<string, Reader>> = {
   log: (set, option) => void (set.logFile = path(option)),
   ro: (set, option) => void (set.readOnly = bare(option)),
   rw: (set, option) => void (set.readOnly = !bare(option)),
+  // mount(8) hands it to its helper with the rest of the fstab line: taken for a word without meaning, it would mount a second time on top.
+  remount: () => {
+    throw new UsageError("remount: the stack of a mount cannot be changed; mount -o remount,bind,ro changes its flags");
+  },
 };
 
 /** `A:B::D::E`: lowers A and B, then data-only lowers D and E. As kernel overlayfs, a plain lower cannot follow a data-only one. */

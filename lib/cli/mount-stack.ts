@@ -40,6 +40,9 @@ export function mountOptionsOf(request: MountRequest, root: boolean): MountOptio
     data: request.data,
     host: request.host,
     acl: request.acl,
+    // A volatile upper syncs nothing anyway; this way the kernel need not ask.
+    fsync: request.fsync && !request.volatile,
+    contexts: request.contexts,
     allowOther: request.allowOther ?? root,
     defaultPermissions: request.defaultPermissions ?? true,
     flags: flagsOf(request.flags, root, readOnly),

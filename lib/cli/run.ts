@@ -41,10 +41,12 @@ function statusOf(exit: Exit): number {
 }
 
 async function runHere(request: RunRequest): Promise<Exit> {
+  // From here to the end a signal must not end this process; while the command lives, runContained hands it on.
+  const early = new EarlySignal();
   const scratch = mkdtempSync(join(tmpdir(), "stratafs-run-"));
   try {
     const upper = upperOf(request, scratch);
-    const exit = await withMountedRoot(request, scratch, upper);
+    const exit = await withMountedRoot(request, scratch, upper, early);
     if (request.diff && upper !== undefined) {
       const changes = await diffOf(directoryLayer(upper.path, idsOf(upper.path)), request.lowers.map((path) => directoryLayer(path, idsOf(path))));
       for (const change of changes) printAside(plainLine(change));
@@ -56,6 +58,25 @@ async function runHere(request: RunRequest): Promise<Exit> {
     return exit;
   } finally {
     if (!(request.keep && request.upper === "temporary")) rmSync(scratch, { recursive: true, force: true });
+    early.stop();
+  }
+}
+
+const endingSignals = ["SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT"] as const;
+
+/** Remembers a signal that comes before there is a command to take it. */
+class EarlySignal {
+  /** Its number; undefined when none has come. */
+  number: number | undefined;
+  private readonly remember = (_name: NodeJS.Signals, number: number): void => void (this.number ??= number);
+
+  constructor() {
+    for (const name of endingSignals) process.on(name, this.remember);
+  }
+
+  /** What comes later has its usual effect. */
+  stop(): void {
+    for (const name of endingSignals) process.removeListener(name, this.remember);
   }
 }
 
@@ -72,7 +93,9 @@ function upperOf(request: RunRequest, scratch: string): { path: string; work: st
   return upper;
 }
 
-async function withMountedRoot(request: RunRequest, scratch: string, upper: { path: string; work: string | undefined } | undefined): Promise<Exit> {
+async function withMountedRoot(
+  request: RunRequest, scratch: string, upper: { path: string; work: string | undefined } | undefined, early: EarlySignal,
+): Promise<Exit> {
   const stack = stackOf(request, upper);
   const root = join(scratch, "root");
   mkdirSync(root);
@@ -88,11 +111,13 @@ async function withMountedRoot(request: RunRequest, scratch: string, upper: { pa
   const closeCopies = (): void => copies.splice(0).forEach(({ fd }) => closeDescriptor(fd));
   try {
     for (const { source, target, readOnly } of attach) copies.push({ fd: detachedCopy(source, readOnly), target });
-    const start = (where: Container["root"], onStarted: () => void): Promise<Exit> =>
-      runContained({ ...container, root: where, attach: [...copies] }, () => {
+    const start = async (where: Container["root"], onStarted: () => void): Promise<Exit> => {
+      if (early.number !== undefined) return { signal: early.number };
+      return runContained({ ...container, root: where, attach: [...copies] }, () => {
         closeCopies();
         onStarted();
       });
+    };
     return await (request.root === undefined ? runDetached(tree, options, start) : runMounted(tree, request.root, options, start));
   } finally {
     closeCopies();
@@ -148,6 +173,8 @@ function stackOf(request: RunRequest, upper: { path: string; work: string | unde
     ...(upper === undefined ? {} : {
       upper: directoryUpper(upper.path, {
         ...idsOf(upper.path), ...(upper.work === undefined ? {} : { workdir: upper.work }), volatile: request.upper === "temporary" && !request.keep,
+        // Nobody else reads a temporary upper: its marks need not be the kernel's.
+        ...(request.upper === "temporary" ? { redirect: true, metacopy: true } : {}),
       }),
     }),
   };

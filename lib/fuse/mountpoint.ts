@@ -28,8 +28,18 @@ export interface MountRequest {
   readonly defaultPermissions?: boolean;
   /** Largest READ in bytes; default what the session allows (1 MiB). */
   readonly maxRead?: number;
+  /** SELinux contexts; refused where the kernel has no SELinux, see kernelHasSelinux(), and where fusermount mounts for us. */
+  readonly contexts?: SecurityContexts;
   /** Makes a mount that is nowhere yet; `mountFd` is to be attached by move_mount(2). Needs CAP_SYS_ADMIN. */
   readonly detached?: boolean;
+}
+
+/** Labels of the mount, its objects and its root, as mount(8) names them. */
+export interface SecurityContexts {
+  readonly context?: string;
+  readonly fscontext?: string;
+  readonly defcontext?: string;
+  readonly rootcontext?: string;
 }
 
 export interface Mounted {
@@ -118,15 +128,35 @@ export async function unmount(mountpoint: string, options: UnmountOptions = {}):
   await unmountByHelper(mountpoint, options.lazy === true);
 }
 
-/**
- * Whether the kernel would take backing ids from this process: Linux 6.9, and CAP_SYS_ADMIN in the initial user namespace, which maps all
- * ids to themselves. The last word is INIT's: a kernel built without passthrough does not offer it, and the session falls back.
- */
+/** Whether the kernel would take backing ids from this process. The last word is INIT's: a kernel built without passthrough does not offer it. */
 export function probePassthrough(): boolean {
+  return whyNoPassthrough() === undefined;
+}
+
+/** What passthrough lacks: Linux 6.9, or CAP_SYS_ADMIN in the initial user namespace, which maps all ids to themselves. */
+export function whyNoPassthrough(): string | undefined {
   const [major = 0, minor = 0] = release().split(".").map(Number);
-  if (major < 6 || (major === 6 && minor < 9)) return false;
-  if (native.hasSysAdmin() !== 1) return false;
-  return readFileSync("/proc/self/uid_map", "latin1").trim().split(/\s+/).join(" ") === "0 0 4294967295";
+  if (major < 6 || (major === 6 && minor < 9)) return `it needs Linux 6.9 or later, this is ${release()}`;
+  if (native.hasSysAdmin() !== 1) return "it needs CAP_SYS_ADMIN";
+  const initial = readFileSync("/proc/self/uid_map", "latin1").trim().split(/\s+/).join(" ") === "0 0 4294967295";
+  return initial ? undefined : "it is not to be had in a user namespace";
+}
+
+/** Whether SELinux contexts mean anything to this kernel: it lists selinuxfs only when SELinux was not disabled at boot. */
+export function kernelHasSelinux(): boolean {
+  return /\sselinuxfs$/m.test(readFileSync("/proc/filesystems", "latin1"));
+}
+
+/** `context=LABEL` and the like. Labels hold commas: mount(2) takes them in quotes, fsconfig(2) as they are. */
+export function contextOptions(contexts: SecurityContexts, quote: boolean): string[] {
+  const options: string[] = [];
+  for (const key of ["context", "fscontext", "defcontext", "rootcontext"] as const) {
+    const label = contexts[key];
+    if (label === undefined) continue;
+    if (/["\n]/.test(label)) throw new Error(`${key} ${JSON.stringify(label)} is no SELinux context`);
+    options.push(quote ? `${key}="${label}"` : `${key}=${label}`);
+  }
+  return options;
 }
 
 function effectiveFlags(names: readonly string[]): ReadonlySet<SetFlag> {
@@ -182,7 +212,7 @@ function mountHere(fd: number, request: MountRequest, flags: ReadonlySet<SetFlag
   let bits = 0;
   for (const name of flags) bits |= mountFlags[name].ms;
   const source = pathBytes(request.source ?? request.subtype);
-  const data = filesystemOptions(fd, request).join(",");
+  const data = [...filesystemOptions(fd, request), ...contextOptions(request.contexts ?? {}, true)].join(",");
   const result = native.mount(source, pathBytes(request.mountpoint), `fuse.${request.subtype}`, bits, data);
   return result < 0 ? result : { fd, mountFd: -1, via: "mount" };
 }
@@ -190,7 +220,7 @@ function mountHere(fd: number, request: MountRequest, flags: ReadonlySet<SetFlag
 function mountDetached(fd: number, request: MountRequest, flags: ReadonlySet<SetFlag>): Mounted | number {
   const source = pathBytes(request.source ?? request.subtype);
   if (source.includes("\n")) throw new FsError("EINVAL", "fsmount", "of a source with a line break");
-  const options = [`source=${source}`, `subtype=${request.subtype}`, ...filesystemOptions(fd, request)];
+  const options = [`source=${source}`, `subtype=${request.subtype}`, ...filesystemOptions(fd, request), ...contextOptions(request.contexts ?? {}, false)];
   let attributes = 0;
   for (const name of flags) {
     const flag: FlagBits = mountFlags[name];
@@ -202,6 +232,8 @@ function mountDetached(fd: number, request: MountRequest, flags: ReadonlySet<Set
 }
 
 function mountByHelper(request: MountRequest, flags: ReadonlySet<SetFlag>): Mounted {
+  const [label] = contextOptions(request.contexts ?? {}, false);
+  if (label !== undefined) throw new FsError("EPERM", "fusermount", `cannot give a mount a label: ${label}`);
   if (request.allowOther === true && process.getuid?.() !== 0 && !userMayAllowOther()) {
     throw new FsError("EPERM", "fusermount", "option allow_other needs the line \"user_allow_other\" in /etc/fuse.conf");
   }

@@ -24,6 +24,8 @@ export interface NativeHostOptions {
   readonly subtype?: string;
   /** Lifetime of names and attributes in the kernel, seconds; libfuse's 1 by default, for hard links have one inode per name here. */
   readonly timeoutSec?: number;
+  /** False: fsync succeeds at once and syncs nothing. */
+  readonly fsync?: boolean;
   /** One line for whoever runs the mount; default: standard error. */
   readonly log?: (line: string) => void;
 }
@@ -37,7 +39,7 @@ export interface NativeMount {
   counters(): Record<string, number>;
 }
 
-const knownOptions = new Set(["allowOther", "defaultPermissions", "flags", "source", "subtype", "timeoutSec", "log"]);
+const knownOptions = new Set(["allowOther", "defaultPermissions", "flags", "source", "subtype", "timeoutSec", "fsync", "log"]);
 const knownFlags = new Set([
   "ro", "rw", "suid", "nosuid", "dev", "nodev", "exec", "noexec", "async", "sync", "atime", "noatime", "dirsync",
 ]);
@@ -61,6 +63,9 @@ export async function mountWithFuseNative(tree: FileSystem, mountpoint: string, 
   const { operations, counts, closeFiles } = nativeOperations(tree, (operation, path, error) => {
     log(`stratafs: ${operation} ${path}: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`);
   });
+  if (options.fsync === false) {
+    operations.fsync = operations.fsyncdir = (_path, _dataOnly, _fd, done) => done(0);
+  }
   const fuse = new (sizeChecking(loadFuseNative()))(target, operations, {
     // A request that waits for a large copy-up is slow, not lost.
     timeout: false,

@@ -24,6 +24,8 @@ export interface PolicyOptions {
   readonly acl?: boolean;
   /** Lifetime of names and attributes in the kernel, seconds; default for ever. */
   readonly timeoutSec?: number;
+  /** False: fsync of files and directories succeeds at once and syncs nothing; default true. syncfs and the end of the mount still sync. */
+  readonly fsync?: boolean;
   /** 1 (default): backing files lie on an ordinary filesystem; 2: they may lie on an overlay. This mount then stacks one higher. */
   readonly maxStackDepth?: 1 | 2;
 }

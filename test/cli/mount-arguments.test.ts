@@ -87,8 +87,12 @@ describe("the options of a mount", () => {
 
   it("keeps a comma inside double quotes, and drops the quotes", () => {
     expect(options('context="system_u:object_r:x:s0:c1,c2",nodev')).to.deep.include({
-      context: "system_u:object_r:x:s0:c1,c2", flags: ["nodev"], warnings: ["context=system_u:object_r:x:s0:c1,c2 ignored: the mount has no label of its own"],
+      contexts: { context: "system_u:object_r:x:s0:c1,c2" }, flags: ["nodev"], warnings: [],
     });
+  });
+
+  it("takes every SELinux context", () => {
+    expect(options("fscontext=a:b:c:s0,defcontext=d,rootcontext=e").contexts).to.deep.equal({ fscontext: "a:b:c:s0", defcontext: "d", rootcontext: "e" });
   });
 
   it("treats a quote that nobody closes as a character", () => {

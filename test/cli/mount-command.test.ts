@@ -84,6 +84,51 @@ describe("stratafs mount", function () {
     expect(call(process.execPath, [stratafs, "mount", "-o", "lowerdir=nowhere", "m"], here()).status).to.equal(1);
   });
 
+  it("is started by node whatever descriptors the caller has open", () => {
+    // With them the epoll and eventfd descriptors of the serving process get the numbers that those of its starter have.
+    for (const more of ["", "8</dev/null", "10</dev/null 11</dev/null", "3</dev/null 10</dev/null 12</dev/null 14</dev/null"]) {
+      const script = `exec ${more}; ${process.execPath} ${stratafs} mount -o ${STACK} m`;
+      expect(call("bash", ["-c", script], here()), more).to.deep.equal({ status: 0, stdout: "", stderr: "" });
+      expect(shell("cat m/one && umount m", here()).stdout).to.equal("1\n");
+    }
+  });
+
+  it("says in one line that passthrough is not to be had, and mounts nothing", function () {
+    if (spawnSync("unshare", ["-Urm", "true"]).status !== 0) this.skip(); // needs user namespaces
+    const { status, stderr } = shell(`unshare -Urm ${stratafs} mount -o data=passthrough,lowerdir=a m`, here());
+    expect(status).to.equal(1);
+    expect(stderr).to.match(/^stratafs: EOPNOTSUPP[^\n]*data=passthrough: it is not to be had in a user namespace\n$/);
+    expect(isMounted()).to.equal(false);
+  });
+
+  it("mounts inside a user namespace, with changes and their xattrs in the upper", function () {
+    if (spawnSync("unshare", ["-Urm", "true"]).status !== 0) this.skip(); // needs user namespaces
+    const work = `${stratafs} mount -o ${STACK} m && echo more >> m/one && mv m/two m/three && cat m/one m/three && umount m`;
+    expect(shell(`unshare -Urm sh -c '${work}'`, here())).to.deep.equal({ status: 0, stdout: "1\nmore\n2\n", stderr: "" });
+    expect(shell("cat upper/one upper/three; stat -c %F upper/two", here()).stdout).to.equal("1\nmore\n2\ncharacter special file\n");
+  });
+
+  it("says that a label is ignored where the kernel has no SELinux", function () {
+    if (/selinuxfs/.test(readFileSync("/proc/filesystems", "latin1"))) this.skip(); // the label below does not exist there
+    expect(command(["mount", "-o", `${STACK},context="system_u:object_r:x:s0:c1,c2"`, "m"], here())).to.deep.equal({
+      status: 0, stdout: "", stderr: "stratafs: context ignored: this kernel has no SELinux\n",
+    });
+  });
+
+  it("answers fsync at once with fsync=0, and still writes everything", () => {
+    expect(command(["mount", "-o", `${STACK},fsync=0`, "m"], here()).status).to.equal(0);
+    expect(shell("dd if=/dev/zero of=m/zeros bs=4096 count=10 conv=fsync 2>/dev/null && sync m && umount m && stat -c %s upper/zeros", here()).stdout).to.equal("40960\n");
+  });
+
+  it("lets a container engine prepare a root for other ids than its own", () => {
+    const maps = "uidmapping=0:100000:65536,gidmapping=0:100000:65536";
+    expect(command(["mount", "-o", `${STACK},${maps}`, "m"], here()).status).to.equal(0);
+    const script = "ln -s one m/link && mkdir m/d && chown -h 100000:100005 m/link m/d && chown 5:5 m/d; stat -c '%u:%g' m/link m/d; umount m; stat -c '%u:%g' upper/link upper/d";
+    const { stdout, stderr } = shell(script, here());
+    expect(stdout).to.equal("100000:100005\n100000:100005\n0:5\n0:5\n");
+    expect(stderr).to.match(/Invalid argument/);
+  });
+
   it("leaves nothing of its caller open: no descriptor, no working directory, no session", () => {
     // Descriptors 7 and 230 stand for what a careless caller passes on.
     const stack = `lowerdir=a:b,upperdir=${ground.at("upper")},workdir=work`;

@@ -4,7 +4,7 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmdirSync, rmSync, stat
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FsError } from "../../lib/base/errors.js";
-import { isMountFlag, mountFuse, probePassthrough, unmount } from "../../lib/fuse/mountpoint.js";
+import { contextOptions, isMountFlag, kernelHasSelinux, mountFuse, probePassthrough, unmount } from "../../lib/fuse/mountpoint.js";
 import { native } from "../../lib/sys/binding.js";
 import { MountedTree } from "./mounted-tree.js";
 
@@ -29,6 +29,18 @@ describe("mountFuse", () => {
     expect(() => mountFuse({ mountpoint: path, subtype: "t", flags: ["nosuch"] })).to.throw('mount option "nosuch" is not known');
     expect(() => mountFuse({ mountpoint: path, subtype: "a,b" })).to.throw("subtype");
     expect(["ro", "rw", "nodev", "lower"].map(isMountFlag)).to.deep.equal([true, true, true, false]);
+  });
+
+  it("gives contexts in quotes to mount(2) and as they are to fsconfig(2), and refuses what could be another option", () => {
+    const contexts = { context: "u:r:t:s0:c1,c2", rootcontext: "u:r:root:s0" };
+    expect(contextOptions(contexts, true)).to.deep.equal(['context="u:r:t:s0:c1,c2"', 'rootcontext="u:r:root:s0"']);
+    expect(contextOptions(contexts, false)).to.deep.equal(["context=u:r:t:s0:c1,c2", "rootcontext=u:r:root:s0"]);
+    expect(() => contextOptions({ context: 'a",allow_other,x="' }, true)).to.throw("no SELinux context");
+  });
+
+  it("refuses a context where the kernel has no SELinux", function () {
+    if (!root || kernelHasSelinux()) this.skip(); // there the kernel decides
+    expect(() => mountFuse({ mountpoint: path, subtype: "t", contexts: { context: "a:b:c" } })).to.throw(FsError).with.property("code", "EINVAL");
   });
 
   it("shows source, subtype and flags; an unmount removes the mount", async function () {

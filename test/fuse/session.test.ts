@@ -5,7 +5,7 @@ import { ScriptedKernel, str, u16, u32, u64, message, type Answer } from "./scri
 
 const LOOKUP = 1, FORGET = 2, GETATTR = 3, SETATTR = 4, OPEN = 14, READ = 15, WRITE = 16, RELEASE = 18, SETXATTR = 21, GETXATTR = 22, FLUSH = 25;
 const INIT = 26, OPENDIR = 27, READDIR = 28, ACCESS = 34, CREATE = 35, INTERRUPT = 36, IOCTL = 39, BATCH_FORGET = 42, READDIRPLUS = 44;
-const LSEEK = 46, COPY_FILE_RANGE = 47;
+const FSYNC = 20, FSYNCDIR = 30, LSEEK = 46, COPY_FILE_RANGE = 47;
 const ROOT = 1;
 
 const openIn = (flags: number): Buffer => Buffer.concat([u32(flags), u32(0)]);
@@ -149,6 +149,13 @@ describe("a session", () => {
       throw new FsError("ENOSYS", "getxattr");
     };
     expect(kernel.ask(GETXATTR, file, u32(0), u32(0), str("user.x"))?.error).to.equal(-95);
+  });
+
+  it("leaves fsync to the kernel when nothing is to be synced, for good", () => {
+    const unsynced = new ScriptedKernel({ fsync: false });
+    unsynced.init();
+    for (const opcode of [FSYNC, FSYNCDIR]) expect(unsynced.ask(opcode, ROOT, Buffer.alloc(16))?.error).to.equal(-38);
+    expect(kernel.ask(FSYNCDIR, ROOT, Buffer.alloc(16))?.error).to.equal(0);
   });
 
   it("turns an unexpected exception into EIO once, and logs it with opcode and nodeid", () => {

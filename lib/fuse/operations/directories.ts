@@ -2,6 +2,7 @@
  * READDIR, READDIRPLUS, FSYNCDIR. Offsets: 0 is before ".", 1 before "..", then 2 + position in the snapshot (listings.ts).
  * Always true: after the first entry of an answer there is no error, because the lookups of that entry are counted already.
  */
+import { errnoOf } from "../../base/errors.js";
 import { S_IFDIR } from "../../base/mode.js";
 import type { DirEntry } from "../../vfs.js";
 import type { NodeEntry } from "../nodes.js";
@@ -61,4 +62,7 @@ function lookupInto(s: Serving, at: number, dir: NodeEntry, entry: DirEntry): vo
   s.reply.zero(at, ENTRY_OUT.SIZE);
 }
 
-export const fsyncdir: Operation = (s) => then(s.tree.syncDir(s.nodes.get(s.request.nodeid).node), () => 0);
+export const fsyncdir: Operation = (s) => {
+  if (s.policyOptions.fsync === false) return -errnoOf("ENOSYS");
+  return then(s.tree.syncDir(s.nodes.get(s.request.nodeid).node), () => 0);
+};
