@@ -21,7 +21,7 @@ export interface Starter {
    * and with it whoever wanted the mount. Throws as open(2) does for the log file.
    */
   live(logFile: string | undefined): boolean;
-  /** Reports why there is no mount; the exit status to end with. */
+  /** Says what went wrong, to the log if the mount was live, else to the starter; the exit status to end with. */
   failed(error: unknown): number;
 }
 
@@ -60,15 +60,17 @@ export function listen(): Starter | undefined {
   if (pid === undefined) return undefined;
   delete process.env[MARK];
   closeInherited(Number(pid), REPORT_FD);
+  let decided = false;
   return {
     live(logFile) {
       redirectStderr(logFile);
+      decided = true;
       return report(0);
     },
     failed(error) {
       const status = error instanceof UsageError ? 2 : 1;
       complain(messageOf(error));
-      report(status);
+      if (!decided) report(status);
       return status;
     },
   };

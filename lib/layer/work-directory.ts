@@ -130,14 +130,23 @@ export class WorkDirectory {
     }
   }
 
-  /** Idempotent. */
+  /** Idempotent. Its owner may have removed it already: a mount is gone for everybody else before its server has ended. */
   close(): void {
     if (this.closed) return;
     this.closed = true;
-    for (const { name } of listNames(this.fd)) if (name !== "incompat") this.discard(name);
+    for (const { name } of this.leftovers()) if (name !== "incompat") this.discard(name);
     if (this.temporary && native.unlink(this.locks[0]!, "work", AT_REMOVEDIR) >= 0) native.unlink(AT_FDCWD, pathBytes(this.path), AT_REMOVEDIR);
     native.close(this.fd);
     for (const fd of this.locks) native.close(fd);
+  }
+
+  private leftovers(): readonly { readonly name: string }[] {
+    try {
+      return listNames(this.fd);
+    } catch (error) {
+      if (error instanceof FsError && error.code === "ENOENT") return [];
+      throw error;
+    }
   }
 
   private cleanAtStart(path: string): void {

@@ -47,6 +47,13 @@ describeAsRoot("a directory upper (needs root: devices, owners, mounts)", () => 
       expect(readdirSync(folder)).to.deep.equal(["upper"]);
     });
 
+    it("may be gone before the upper is closed", () => {
+      const upper = open();
+      execFileSync("rm", ["-rf", `${folder}/upper`, `${folder}/workdir`]);
+      upper.close();
+      expect(readdirSync(folder)).to.not.include("workdir");
+    });
+
     it("keeps a second mount from the same directory, and says who has it", () => {
       open();
       let message = "";
