@@ -1,11 +1,14 @@
 /**
  * Copies a file's bytes for a copy-up: by reflink, else in the kernel, holes kept; through memory where there is no descriptor.
- * Waiting: large copies and the sync that follows run as jobs, so that the mount goes on answering; small ones are done at once.
+ * Waiting: large copies and the sync that follows run as jobs, so that the mount goes on answering; small ones are done at once,
+ * and all of them where the upper is "blocking".
  */
 import { check, errnoName } from "../base/errors.js";
 import { native } from "../sys/binding.js";
 import { SEEK_DATA, SEEK_HOLE } from "../sys/flags.js";
-import { copyJob, fdatasyncJob } from "../sys/jobs.js";
+import { copyJob } from "../sys/jobs.js";
+import { syncNow } from "./durability.js";
+import type { Durability } from "./durability.js";
 import type { Backing } from "./layer.js";
 
 /** Up to here a copy takes less time than handing it over. */
@@ -16,23 +19,22 @@ const TURN = 16 << 20;
 const zeros = Buffer.alloc(CHUNK);
 
 /** Makes `to` (empty, or of holes) the first `size` bytes of `source`; both stay the caller's, and open until this settles. */
-export function copyData(source: Backing, to: number, size: number, sync: boolean): void | Promise<void> {
+export function copyData(source: Backing, to: number, size: number, durability: Durability): void | Promise<void> {
   if (size === 0) {
     check(native.ftruncate(to, 0), "truncate");
     return;
   }
-  const settled = copyBytes(source, to, size);
-  if (!sync) return settled;
-  return settled === undefined ? fdatasyncJob(to) : settled.then(() => fdatasyncJob(to));
+  const settled = copyBytes(source, to, size, durability === "blocking");
+  return settled === undefined ? syncNow(to, "data", durability) : settled.then(() => syncNow(to, "data", durability));
 }
 
-function copyBytes(source: Backing, to: number, size: number): void | Promise<void> {
-  if (source.fd < 0) return copyFromMemory(source, to, size);
+function copyBytes(source: Backing, to: number, size: number, atOnce: boolean): void | Promise<void> {
+  if (source.fd < 0) return copyFromMemory(source, to, size, atOnce);
   if (native.clone(to, source.fd) >= 0) {
     check(native.ftruncate(to, size), "truncate");
     return;
   }
-  if (size > SMALL) return copyJob(source.fd, to, size);
+  if (size > SMALL && !atOnce) return copyJob(source.fd, to, size);
   copyExtents(source.fd, to, size);
 }
 
@@ -54,9 +56,9 @@ function copyExtents(from: number, to: number, size: number): void {
   }
 }
 
-function copyFromMemory(source: Backing, to: number, size: number): void | Promise<void> {
+function copyFromMemory(source: Backing, to: number, size: number, atOnce: boolean): void | Promise<void> {
   check(native.ftruncate(to, size), "truncate");
-  if (size <= TURN) {
+  if (size <= TURN || atOnce) {
     copyRegion(source, to, 0, size);
     return;
   }

@@ -35,7 +35,7 @@ export type UpperDescription = DirectoryDescription<DirectoryUpperDescriptionOpt
 
 const layerOptions = ["id", "ids", "honour"];
 const upperOptions = [
-  ...layerOptions, "workdir", "xattrPrefix", "whiteouts", "opaqueSentinel", "volatile", "redirect", "metacopy", "xattrPermissions",
+  ...layerOptions, "workdir", "xattrPrefix", "whiteouts", "opaqueSentinel", "volatile", "blocking", "redirect", "metacopy", "xattrPermissions",
 ];
 
 /** A directory as a read-only layer. */

@@ -7,11 +7,12 @@ import { FsError, check, errnoOf } from "../base/errors.js";
 import { O_RDONLY, O_RDWR, O_WRONLY, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID, S_ISUID } from "../base/mode.js";
 import { native } from "../sys/binding.js";
 import { O_DIRECTORY, O_NOFOLLOW, UTIME_NOW, UTIME_OMIT } from "../sys/flags.js";
-import { fsyncJob, syncfsJob } from "../sys/jobs.js";
 import { statAt } from "../sys/statx.js";
 import type { FileStat } from "../sys/statx.js";
 import { getXattr, removeXattr, setXattr } from "../sys/xattr.js";
 import { copyData } from "./copy-data.js";
+import { syncAndClose } from "./durability.js";
+import type { Durability } from "./durability.js";
 import { MARK_KEYS, NO_RAW_MARKS, OPAQUE_SENTINEL, markKey } from "./dialect.js";
 import type { RawMarks, WhiteoutSpelling, XattrPrefix } from "./dialect.js";
 import { DirectoryLayer, componentOf } from "./directory-layer.js";
@@ -38,6 +39,8 @@ export interface DirectoryUpperOptions extends DirectoryLayerOptions {
   readonly opaqueSentinel?: boolean;
   /** Nothing is synced; after a crash the upper must be thrown away, and the next open refuses it. */
   readonly volatile?: boolean;
+  /** Copies and syncs end before a call returns, however long they take: for a tree used without a mount, whose user waits anyway. */
+  readonly blocking?: boolean;
   /** Both true by default where marks are trusted xattrs; with user xattrs kernel overlayfs would not follow them. */
   readonly redirect?: boolean;
   readonly metacopy?: boolean;
@@ -55,14 +58,14 @@ export class DirectoryObjects extends DirectoryLayer {
   protected readonly owners: Owners;
   /** Undefined where the filesystem holds no marks. */
   protected readonly prefix: XattrPrefix | undefined;
-  protected readonly volatile: boolean;
+  protected readonly durability: Durability;
   private readonly sentinels: boolean;
 
   /** `rootFd` is taken over unless this throws. */
   protected constructor(rootFd: number, options: DirectoryUpperOptions, prefix: XattrPrefix | undefined) {
     const permissions = options.xattrPermissions ?? 0;
     super(rootFd, options, false, permissions === 0 ? undefined : OVERRIDE_KEYS[permissions - 1]);
-    this.volatile = options.volatile ?? false;
+    this.durability = options.volatile === true ? "none" : options.blocking === true ? "blocking" : "jobs";
     this.prefix = prefix;
     this.sentinels = (options.opaqueSentinel ?? false) || prefix === undefined;
     // Kernel overlayfs follows neither when its marks are user xattrs, which anybody may write: there only on request.
@@ -220,7 +223,7 @@ export class DirectoryObjects extends DirectoryLayer {
   openWritable(file: LayerNode): WritableBacking {
     const node = asDiskNode(file);
     if (node.type !== S_IFREG) throw new FsError(node.type === S_IFDIR ? "EISDIR" : "EINVAL", "open");
-    return new WritableFileBacking(this.openAsOwner(node, O_RDWR), this.volatile);
+    return new WritableFileBacking(this.openAsOwner(node, O_RDWR), this.durability);
   }
 
   private openToWrite(node: DiskNode): number {
@@ -247,15 +250,15 @@ export class DirectoryObjects extends DirectoryLayer {
   }
 
   syncDir(layerNode: LayerNode): void | Promise<void> {
-    if (this.volatile) return;
+    if (this.durability === "none") return;
     const fd = this.reopen(asDiskNode(layerNode));
-    return fsyncJob(fd).finally(() => native.close(fd));
+    return syncAndClose(fd, "file", this.durability);
   }
 
   sync(): void | Promise<void> {
-    if (this.volatile) return;
+    if (this.durability === "none") return;
     const fd = this.reopen(this.root);
-    return syncfsJob(fd).finally(() => native.close(fd));
+    return syncAndClose(fd, "filesystem", this.durability);
   }
 
   /** A descriptor of its own for a job: those in the cache may be closed before it ends. */
@@ -270,7 +273,7 @@ export class DirectoryObjects extends DirectoryLayer {
     const fd = this.openToWrite(node);
     let settled: void | Promise<void>;
     try {
-      settled = copyData(source, fd, size, !this.volatile);
+      settled = copyData(source, fd, size, this.durability);
     } catch (error) {
       this.emptyAgain(fd, node, before, capability);
       throw error;

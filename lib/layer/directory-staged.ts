@@ -11,6 +11,7 @@ import { native } from "../sys/binding.js";
 import { O_NOFOLLOW } from "../sys/flags.js";
 import { setXattr } from "../sys/xattr.js";
 import { copyData } from "./copy-data.js";
+import type { Durability } from "./durability.js";
 import { markKey } from "./dialect.js";
 import type { MarkName, XattrPrefix } from "./dialect.js";
 import type { IdMap } from "./ids.js";
@@ -28,7 +29,7 @@ export interface StagingHost {
   readonly ids: IdMap;
   /** Undefined where the filesystem holds no marks. */
   readonly prefix: XattrPrefix | undefined;
-  readonly volatile: boolean;
+  readonly durability: Durability;
   /** Moves an object of the work directory to a name that is free, keeping the parent's times. `marked`: entries of the parent carry marks from now on. */
   settle(staged: string, dir: LayerNode, name: Name, marked: boolean): LayerNode;
   /** Takes the only name from an object of the work directory. */
@@ -62,7 +63,7 @@ export class DirectoryStaged implements StagedNode {
     const to = this.openData();
     let settled: void | Promise<void>;
     try {
-      settled = copyData(source, to, size, !this.host.volatile);
+      settled = copyData(source, to, size, this.host.durability);
     } catch (error) {
       native.close(to);
       throw error;

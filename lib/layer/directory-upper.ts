@@ -69,7 +69,7 @@ export class DirectoryUpper extends DirectoryObjects implements UpperLayer {
     const spelling = options.whiteouts ?? "auto";
     this.whiteouts = new Whiteouts(work, spelling === "auto" ? probeWhiteouts(work) : spelling, this.prefix);
     this.staging = {
-      work, owners: this.owners, ids: this.ids, prefix: this.prefix, volatile: this.volatile,
+      work, owners: this.owners, ids: this.ids, prefix: this.prefix, durability: this.durability,
       settle: (staged, dir, name, marked) => this.settle(staged, asDiskNode(dir), name, marked),
       settleUnnamed: (staged) => this.settleUnnamed(staged),
     };

@@ -4,7 +4,8 @@
  */
 import { FsError, check } from "../base/errors.js";
 import { native } from "../sys/binding.js";
-import { fdatasyncJob, fsyncJob } from "../sys/jobs.js";
+import { syncAndClose } from "./durability.js";
+import type { Durability } from "./durability.js";
 import type { Backing } from "./layer.js";
 import type { WritableBacking } from "./upper.js";
 
@@ -39,12 +40,11 @@ export class FileBacking implements Backing {
 }
 
 export class WritableFileBacking extends FileBacking implements WritableBacking {
-  /** When true nothing is ever synced. */
-  private readonly volatile: boolean;
+  private readonly durability: Durability;
 
-  constructor(fd: number, volatile: boolean) {
+  constructor(fd: number, durability: Durability) {
     super(fd);
-    this.volatile = volatile;
+    this.durability = durability;
   }
 
   write(from: Uint8Array, position: number): number {
@@ -62,10 +62,10 @@ export class WritableFileBacking extends FileBacking implements WritableBacking 
   }
 
   sync(dataOnly: boolean): void | Promise<void> {
-    if (this.volatile) return;
+    if (this.durability === "none") return;
     // The job works on a duplicate: this backing may be closed before it ends.
     const fd = check(native.dup(this.fd), "fsync");
-    return (dataOnly ? fdatasyncJob(fd) : fsyncJob(fd)).finally(() => native.close(fd));
+    return syncAndClose(fd, dataOnly ? "data" : "file", this.durability);
   }
 }
 

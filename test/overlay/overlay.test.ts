@@ -3,7 +3,7 @@ import { expect } from "chai";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { directoryUpper, memoryLayer, memoryUpper, openLayer, openUpper, Overlay } from "../../lib/index.js";
+import { directoryUpper, memoryLayer, memoryUpper, nodeFs, openLayer, openUpper, Overlay } from "../../lib/index.js";
 import type { Layer, UpperLayer } from "../../lib/index.js";
 import type { TreeDescription } from "../../lib/layer/tree-description.js";
 import type { Shown } from "../helpers/worlds.js";
@@ -245,12 +245,37 @@ suite("memory", () => openUpper(memoryUpper()));
 suite("memory without marks", () => openUpper(memoryUpper({}, { redirect: false, metacopy: false })));
 if (process.getuid?.() === 0) {
   suite("directory", (path) => openUpper(directoryUpper(makeDirectory(path), { volatile: true })));
+  suite("blocking directory", (path) => openUpper(directoryUpper(makeDirectory(path), { blocking: true })));
 }
 
 function makeDirectory(path: string): string {
   mkdirSync(path);
   return path;
 }
+
+describe("a tree on a blocking upper", () => {
+  it("does in a synchronous call what another upper would have to wait for: large copies, and syncs", function () {
+    if (process.getuid?.() !== 0) this.skip(); // keeps owners
+    const scratch = mkdtempSync(join(tmpdir(), "stratafs-blocking-"));
+    try {
+      const large = "x".repeat(3 << 20);
+      const open = (blocking: boolean): Overlay =>
+        new Overlay(openUpper(directoryUpper(makeDirectory(join(scratch, `${blocking}`)), { blocking })), [openLayer(memoryLayer({ large }))]);
+      const [waiting, blocking] = [open(false), open(true)];
+      expect(() => nodeFs(waiting).writeFileSync("/large", "!", { flag: "r+" })).to.throw().with.property("code", "EAGAIN");
+      const fs = nodeFs(blocking);
+      fs.writeFileSync("/large", "!", { flag: "r+" });
+      const fd = fs.openSync("/large", "r+");
+      fs.fsyncSync(fd);
+      fs.closeSync(fd);
+      expect(fs.readFileSync("/large", "latin1")).to.equal(`!${large.slice(1)}`);
+      blocking.close();
+      waiting.close();
+    } finally {
+      rmSync(scratch, { recursive: true, force: true });
+    }
+  });
+});
 
 describe("the merged view without an upper", () => {
   it("shows everything and changes nothing (EROFS)", () => {
