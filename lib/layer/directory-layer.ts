@@ -25,6 +25,7 @@ import { MARK_KEYS, NO_RAW_MARKS, OPAQUE_SENTINEL, WHITEOUT_PREFIX, checkRedirec
 import type { RawMarks } from "./dialect.js";
 import { DiskNode, asDiskNode } from "./disk-node.js";
 import { FileBacking, emptyBacking } from "./file-backing.js";
+import { isIdMapped } from "./idmapped-mount.js";
 import { idMap } from "./ids.js";
 import type { IdMap, IdMapOptions } from "./ids.js";
 import type { Backing, Layer, LayerEntry, LayerNode, Marks } from "./layer.js";
@@ -85,11 +86,12 @@ export class DirectoryLayer implements Layer {
   /** `at`: a path as text (relative and symbolic links allowed) or a descriptor, which stays the caller's. Throws ENOENT, ENOTDIR, EACCES. */
   static open(at: string | number, options: DirectoryLayerOptions = {}): DirectoryLayer {
     const plain = openRoot(at);
+    const mapped = (options.ids?.uids ?? options.ids?.gids ?? []).length > 0 && isIdMapped(plain);
     const clone = privateClone(plain);
     if (clone !== undefined) native.close(plain);
     const fd = clone ?? plain;
     try {
-      const layer = new DirectoryLayer(fd, options, true);
+      const layer = new DirectoryLayer(fd, mapped ? { ...options, ids: {} } : options, true);
       // The clone keeps access times still for every file, also for those where the flag is refused.
       if (clone !== undefined) layer.noatime = 0;
       return layer;

@@ -1,7 +1,9 @@
 import { expect } from "chai";
+import { closeSync, openSync } from "node:fs";
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG, makedev } from "../../lib/base/mode.js";
 import { idMap } from "../../lib/layer/ids.js";
 import { formatOverride, parseOverride } from "../../lib/layer/stat-override.js";
+import { isIdMapped } from "../../lib/layer/idmapped-mount.js";
 import { codeOf } from "./disk-world.js";
 
 describe("id maps", () => {
@@ -40,6 +42,16 @@ describe("id maps", () => {
   it("leave ids alone without options", () => {
     expect(idMap().identity).to.equal(true);
     expect(idMap().uid.presented(4294967294)).to.equal(4294967294);
+  });
+});
+
+describe("idmapped mounts", () => {
+  it("are not what an ordinary directory lies on, nor a file of no mount", () => {
+    for (const path of ["/", "/proc/self/ns/mnt"]) {
+      const fd = openSync(path, "r");
+      expect(isIdMapped(fd), path).to.equal(false);
+      closeSync(fd);
+    }
   });
 });
 
