@@ -147,14 +147,6 @@ describe("stratafs mount", function () {
     expect(limit?.[1]).to.equal(limit?.[2]);
   });
 
-  // With some inherited descriptor the event loops of the two Node processes got the same number.
-  for (const inherited of [5, 10, 12]) it(`starts when Node is called with the file, whatever its caller passes on (descriptor ${inherited})`, () => {
-    const stack = `lowerdir=a:b,upperdir=${ground.at("upper")},workdir=work`;
-    const script = `exec ${inherited}</dev/null; ${process.execPath} ${stratafs} mount -o ${stack} m`;
-    expect(call("bash", ["-c", script], here())).to.deep.equal({ status: 0, stdout: "", stderr: "" });
-    expect(daemons()).to.have.length(1);
-  });
-
   it("ends by itself after an unmount, with everything written, and unmounts when told to end", async () => {
     command(["mount", "-o", `${STACK.replace("upperdir=", `upperdir=${ground.path}/`)}`, "m"], here());
     const [first] = daemons();
