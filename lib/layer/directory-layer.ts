@@ -185,6 +185,16 @@ export class DirectoryLayer implements Layer {
     return entries;
   }
 
+  hides(parent: LayerNode, name: Name): boolean {
+    const dir = asDiskNode(parent);
+    if (dir.foreign || name.startsWith(WHITEOUT_PREFIX)) return false;
+    const found: LayerEntry[] = [];
+    this.examine(dir, name, 0, this.rawMarks(dir).opaque === "x", found);
+    // What is really there counts before a file that hides its name.
+    if (found[0] !== undefined) return found[0].whiteout;
+    return native.statx(this.descriptor(dir), WHITEOUT_PREFIX + name, STAT_FLAGS, slots) >= 0;
+  }
+
   /** An entry whose d_type does not say whether it is a whiteout, or what type it is shown as. */
   private examine(dir: DiskNode, name: Name, ino: number, maybeWhiteouts: boolean, entries: LayerEntry[]): void {
     const fd = this.descriptor(dir);

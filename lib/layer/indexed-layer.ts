@@ -115,6 +115,10 @@ export class IndexedLayer implements Layer {
     return entries;
   }
 
+  hides(dir: LayerNode, name: Name): boolean {
+    return this.#index.find(this.#row(dir), name) === WHITEOUT_NODE;
+  }
+
   attr(node: LayerNode): Attr {
     const index = this.#index;
     const row = this.#row(node);

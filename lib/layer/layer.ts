@@ -58,6 +58,8 @@ export interface Layer {
   lookup(dir: LayerNode, name: Name): LayerNode | undefined;
   /** All names, whiteouts included, "." and ".." and marks' own files left out, in the layer's own order. */
   list(dir: LayerNode): readonly LayerEntry[];
+  /** Whether list() has a whiteout of `name`, found without listing. Without this, the overlay lists. */
+  hides?(dir: LayerNode, name: Name): boolean;
   /** Fresh for an upper layer. Ids are as presented to users (after any id map). */
   attr(node: LayerNode): Attr;
   marks(node: LayerNode): Marks;

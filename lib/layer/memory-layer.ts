@@ -53,6 +53,10 @@ export class MemoryLayer implements Layer {
     return entries;
   }
 
+  hides(parent: LayerNode, name: Name): boolean {
+    return entriesOf(parent, "lookup").get(name) === WHITEOUT;
+  }
+
   attr(node: LayerNode): Attr {
     return asMemoryNode(node).attr();
   }

@@ -131,7 +131,7 @@ export class Stack {
 }
 
 function hides(layer: Layer, dir: LayerNode, name: Name): boolean {
-  return layer.list(dir).some((entry) => entry.whiteout && entry.name === name);
+  return layer.hides?.(dir, name) ?? layer.list(dir).some((entry) => entry.whiteout && entry.name === name);
 }
 
 function checkRedirect(component: string): Name {

@@ -104,6 +104,13 @@ export function layerContract(title: string, open: (tree: TreeDescription) => La
       expect(layer.lookup(d, n("gone"))).to.equal(undefined);
     });
 
+    it("says of every name whether a whiteout hides it, as its listing does", () => {
+      const layer = layerOf({ d: { gone: whiteout, here: "1", sub: {} }, other: "" });
+      const d = nodeAt(layer, "d");
+      expect(["gone", "here", "sub", "none", "x".repeat(255), ".wh.gone"].filter((text) => layer.hides!(d, n(text)))).to.deep.equal(["gone"]);
+      expect(layer.hides!(layer.root, n("gone"))).to.equal(false);
+    });
+
     const withMarks = noMarksBecause === undefined ? it : it.skip;
     const whyNot = noMarksBecause === undefined ? "" : ` (skipped: ${noMarksBecause})`;
     withMarks(`reports marks, and their absence${whyNot}`, () => {
