@@ -13,11 +13,23 @@ export class Inodes {
   /** Numbers of at most 32 bits, given in the order of asking: for programs built without large-file support. */
   private readonly narrow: boolean;
   private nextNarrow = 1;
+  /** Numbers of lower objects that an upper one has, and that one's own number. Kept to the end of the mount: no number changes. */
+  private readonly inherited = new Map<number, number>();
 
   /** `spaces` in the order of the stack. */
   constructor(spaces: readonly string[], narrow: boolean) {
     for (const space of spaces) if (!this.spaces.has(space)) this.spaces.set(space, this.spaces.size);
     this.narrow = narrow;
+  }
+
+  /**
+   * The number of an upper object that is to keep a lower's: that, or its own when another has it already. Two have the same lower when
+   * somebody copied one in the upper directory, marks and all; with one number, diff and cp would take them for one file.
+   */
+  inherit(lower: number, own: number): number {
+    const first = this.inherited.get(lower);
+    if (first === undefined) this.inherited.set(lower, own);
+    return first === undefined || first === own ? lower : own;
   }
 
   of(space: string, ino: number): number {

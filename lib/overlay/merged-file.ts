@@ -95,5 +95,8 @@ export function openData(tree: Tree, node: Node): Backing {
   const { place } = node;
   if (place === undefined) throw new FsError("EIO", "open", "the data of a removed metadata-only file can no longer be found");
   const data = stack.dataOf(place.dir.lowers, place.name, marks.redirect, part.layer);
+  if (data === undefined) {
+    throw new FsError(stack.isLate(marks.redirect) ? "ENOENT" : "EIO", "open", "the data of a metadata-only file is in no layer below");
+  }
   return stack.layer(data.layer).open(data.node);
 }

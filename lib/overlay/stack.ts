@@ -95,20 +95,29 @@ export class Stack {
     return this.walk(roots, redirect, budget - 1);
   }
 
-  /** The data of a file whose upper or lower copy has only metadata. Throws EIO when no layer below has it. */
-  dataOf(siblings: readonly Part[], name: Name, redirect: string | undefined, above: number): Part {
+  /** True for a metadata-only file whose data may be in a data layer: as in the kernel it is looked for when it is opened, not before. */
+  isLate(redirect: string | undefined): boolean {
+    return this.hasDataLayers && redirect?.startsWith("/") === true;
+  }
+
+  get hasDataLayers(): boolean {
+    return this.dataFrom < this.byIndex.length;
+  }
+
+  /** The data of a file whose upper or lower copy has only metadata; undefined when no layer below has it. */
+  dataOf(siblings: readonly Part[], name: Name, redirect: string | undefined, above: number): Part | undefined {
     let path = redirect ?? name;
     for (let budget = MAX_REDIRECTS; budget > 0; budget--) {
       let found = this.redirected(siblings.filter((part) => part.layer > above), path, above);
       if (found.length === 0 && path.startsWith("/")) found = this.inDataLayers(path, above);
       const part = found[0];
-      if (part === undefined || part.node.type === S_IFDIR) break;
+      if (part === undefined || part.node.type === S_IFDIR) return undefined;
       const marks = this.layer(part.layer).marks(part.node);
       if (!marks.metacopy) return part;
       path = marks.redirect ?? path;
       above = part.layer;
     }
-    throw new FsError("EIO", "open", "the data of a metadata-only file is in no layer below");
+    throw new FsError("ELOOP", "redirect", path);
   }
 
   private inDataLayers(path: string, above: number): Part[] {

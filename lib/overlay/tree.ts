@@ -136,7 +136,7 @@ export class Tree {
       return known;
     }
     const node =
-      found.type === S_IFDIR ? this.directory(dir, name, layers, found) : top === UPPER ? this.upperFile(dir, name, found) : this.lowerFile(top, found);
+      found.type === S_IFDIR ? this.directory(dir, name, layers, found) : top === UPPER ? this.upperFile(dir, name, found) : this.lowerFile(dir, name, top, found);
     this.addPlace(node, dir, name);
     return node;
   }
@@ -159,8 +159,9 @@ export class Tree {
       unread = layers.slice(2);
     }
     const lowest = lowers[0];
-    const ino = lowest !== undefined ? this.stack.ino(lowest.layer, lowest.node) : (marks.origin ?? this.stack.ino(UPPER, top));
-    const node = new Node(S_IFDIR, ino, top, lowers);
+    const ino = lowest === undefined ? this.upperIno(this.stack.ino(UPPER, top), marks.origin) : this.stack.ino(lowest.layer, lowest.node);
+    // Only a redirect can give two directories the same lower part.
+    const node = new Node(S_IFDIR, marks.redirect === undefined ? ino : this.upperIno(this.stack.ino(UPPER, top), ino), top, lowers);
     node.unread = unread;
     if (marks.redirect?.startsWith("/") === true) node.redirect = marks.redirect;
     else if (marks.redirect !== undefined) node.redirect = `${this.lowerPath(dir)}/${marks.redirect}`;
@@ -171,19 +172,34 @@ export class Tree {
     const upper = this.stack.upper!;
     const marks = upper.marks(found);
     const metacopy = marks.metacopy && found.type === S_IFREG;
-    const lowers = metacopy ? [this.stack.dataOf(dir.lowers, name, marks.redirect, UPPER)] : [];
+    const lowers = metacopy ? [this.dataOf(dir, name, marks.redirect, UPPER)] : [];
     const attr = upper.attr(found);
-    const node = new Node(found.type, marks.origin ?? this.stack.inodes.of(upper.inodeSpace, attr.ino), found, lowers);
+    const node = new Node(found.type, this.upperIno(this.stack.inodes.of(upper.inodeSpace, attr.ino), marks.origin), found, lowers);
     node.metacopy = metacopy;
     if (metacopy) node.redirect = marks.redirect;
     if (attr.nlink > 1) this.linked.set(found, node);
     return node;
   }
 
-  private lowerFile(layer: number, found: LayerNode): Node {
+  /** A lower file's marks are read when it is opened; only in a stack with data layers every lookup pays for looking at them. */
+  private lowerFile(dir: Node, name: Name, layer: number, found: LayerNode): Node {
+    if (this.stack.hasDataLayers && found.type === S_IFREG) {
+      const { metacopy, redirect } = this.stack.layer(layer).marks(found);
+      if (metacopy && !this.stack.isLate(redirect)) this.dataOf(dir, name, redirect, layer);
+    }
     const node = new Node(found.type, this.stack.ino(layer, found), undefined, [{ layer, node: found }]);
     if (this.stack.layer(layer).attr(found).nlink > 1) this.linked.set(found, node);
     return node;
+  }
+
+  private upperIno(own: number, lower: number | undefined): number {
+    return lower === undefined ? own : this.stack.inodes.inherit(lower, own);
+  }
+
+  private dataOf(dir: Node, name: Name, redirect: string | undefined, above: number): Part {
+    const data = this.stack.dataOf(dir.lowers, name, redirect, above);
+    if (data === undefined) throw new FsError("EIO", "lookup", "the data of a metadata-only file is in no layer below");
+    return data;
   }
 
   /**

@@ -5,7 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { directoryUpper, memoryLayer, memoryUpper, nodeFs, openLayer, openUpper, Overlay } from "../../lib/index.js";
 import type { Layer, UpperLayer } from "../../lib/index.js";
-import type { TreeDescription } from "../../lib/layer/tree-description.js";
+import { entry, whiteout as hidden } from "../../lib/layer/tree-description.js";
+import type { TaggedEntry, TreeDescription } from "../../lib/layer/tree-description.js";
 import type { Shown } from "../helpers/worlds.js";
 import { at, contentOf, layerTree, n, now, overwrite, root, treeOf, whiteout } from "../helpers/worlds.js";
 
@@ -299,6 +300,46 @@ describe("the merged view without an upper", () => {
     expect(fs.openDir(at(fs, "all"))).to.have.length(501);
     expect(contentOf(fs, at(fs, "all/top"))).to.equal("0");
     expect(contentOf(fs, at(fs, "all/only499"))).to.equal("499");
+    fs.close();
+  });
+
+  it("tells objects apart that were copied in the upper directory with the marks of where they came from", () => {
+    const lower = memoryLayer({ f: "1", d: { x: "2" } });
+    const origin = 2 ** 40 + 7;
+    const moved = entry({ redirect: "d", entries: { x: entry({ content: "3", origin }) } });
+    const fs = new Overlay(openUpper(memoryUpper({ moved, again: moved, d: hidden })), [openLayer(lower)]);
+    const inos = (): number[] => ["moved", "again", "moved/x", "again/x"].map((path) => fs.getAttr(at(fs, path)).ino);
+    const first = inos();
+    expect(new Set(first).size).to.equal(4);
+    expect(first[2]).to.equal(origin);
+    for (const path of ["moved/x", "moved", "again/x", "again"]) fs.forget(at(fs, path));
+    expect(inos().reverse()).to.deep.equal([...first].reverse());
+    treeOf(fs);
+    fs.close();
+  });
+
+  it("finds the data of metadata-only files in data layers by absolute redirects alone", () => {
+    const meta = (redirect?: string): TaggedEntry => entry({ content: "", metacopy: true, ...(redirect === undefined ? {} : { redirect }) });
+    const lower = { byName: meta(), relative: meta("byName"), absolute: meta("/o/1"), lost: meta("/o/2") };
+    const fs = new Overlay(undefined, [openLayer(memoryLayer(lower))], { dataLayers: [openLayer(memoryLayer({ byName: "no", o: { 1: "data" } }))] });
+    const code = (act: () => unknown): string => {
+      try {
+        return JSON.stringify(act());
+      } catch (error) {
+        return (error as { code: string }).code;
+      }
+    };
+    expect(code(() => fs.lookup(fs.root, n("byName")))).to.equal("EIO");
+    expect(code(() => fs.lookup(fs.root, n("relative")))).to.equal("EIO");
+    const read = (name: string): string => {
+      const file = now(fs.open(at(fs, name), 0));
+      const bytes = Buffer.alloc(8);
+      const count = now(file.read(bytes, 0));
+      file.close();
+      return bytes.toString("latin1", 0, count);
+    };
+    expect(read("absolute")).to.equal("data");
+    expect(code(() => read("lost"))).to.equal("ENOENT");
     fs.close();
   });
 
