@@ -25,6 +25,7 @@ export interface NewNode {
 }
 export interface DirEntry {
   readonly name: Name;
+  /** 0 when the name has gone since it was listed. May be looked up only when it is read, and then throw as a lookup does. */
   readonly ino: number;
   /** S_IF* bits. */
   readonly type: number;

@@ -314,7 +314,7 @@ describe("READDIRPLUS", () => {
     expect(entriesOf(kernel.ask(READDIRPLUS, ROOT, readIn(3, 4096))).map((entry) => entry.name)).to.deep.equal(["b", "c"]);
   });
 
-  it("sends a name that has gone, or whose lookup fails, with nodeid 0", () => {
+  it("leaves out a name that has gone, and sends one whose lookup fails with nodeid 0", () => {
     const kernel = kernelWith(["a", "b", "c"]);
     kernel.ask(READDIRPLUS, ROOT, readIn(0, 400));
     kernel.tree.unlink(kernel.tree.root, name("b"));
@@ -324,7 +324,22 @@ describe("READDIRPLUS", () => {
       return lookup(dir, text);
     };
     const rest = entriesOf(kernel.ask(READDIRPLUS, ROOT, readIn(2, 4096)));
-    expect(rest.map((entry) => [entry.name, entry.nodeid === 0])).to.deep.equal([["a", false], ["b", true], ["c", true]]);
+    expect(rest.map((entry) => [entry.name, entry.nodeid === 0, entry.next])).to.deep.equal([["a", false, 3], ["c", true, 5]]);
+  });
+
+  it("lists a directory whose entries' numbers cannot be read", () => {
+    const kernel = kernelWith(["a", "b"]);
+    const openDir = kernel.tree.openDir.bind(kernel.tree);
+    kernel.tree.openDir = (dir) =>
+      openDir(dir).map(({ name: text, type }) => ({
+        name: text,
+        type,
+        get ino(): number {
+          throw new FsError("EIO", "lookup");
+        },
+      }));
+    expect(entriesOf(kernel.ask(READDIR, ROOT, readIn(0, 4096)), false).map((entry) => entry.name)).to.deep.equal([".", "..", "a", "b"]);
+    expect(entriesOf(kernel.ask(READDIRPLUS, ROOT, readIn(0, 4096))).map((entry) => entry.name)).to.deep.equal([".", "..", "a", "b"]);
   });
 
   it("keeps the positions of what stays when another reader starts again", () => {

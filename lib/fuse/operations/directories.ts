@@ -13,6 +13,11 @@ import { ENTRY_OUT, MAX_WRITE, READ_IN } from "../wire/abi.js";
 /** What "." and ".." cost, entry included. */
 const DOT_ROOM = ENTRY_OUT.SIZE + direntSize(2);
 
+/** A name that has left the directory since the snapshot: not listed. */
+const GONE = 0;
+/** For an entry whose number cannot be read; 0 would mean a removed one to some readers. */
+const UNKNOWN = 0xffff_ffff;
+
 export const readdir: Operation = (s) => list(s, false);
 
 export const readdirplus: Operation = (s) => list(s, true);
@@ -31,9 +36,10 @@ function list(s: Serving, plus: boolean): number {
     const entry = entries[i];
     if (entry === undefined) continue;
     if (used + head + direntSize(entry.name.length) > room) break;
-    if (plus) lookupInto(s, used, dir, entry);
+    const ino = plus ? lookupInto(s, used, dir, entry) : inoOf(entry);
+    if (ino === GONE) continue;
     used += head;
-    used += s.reply.dirent(used, entry.name, entry.ino, entry.type, i + 3);
+    used += s.reply.dirent(used, entry.name, ino, entry.type, i + 3);
   }
   return used;
 }
@@ -48,18 +54,26 @@ function dot(s: Serving, used: number, name: string, node: object, next: number,
   return at + s.reply.dirent(at, name, s.tree.getAttr(node).ino, S_IFDIR, next);
 }
 
-/** A name that has gone since the snapshot, or cannot be read, is sent with nodeid 0: the kernel lists it and asks when it is used. */
-function lookupInto(s: Serving, at: number, dir: NodeEntry, entry: DirEntry): void {
+/** The number of an entry whose attributes are sent with it. One that cannot be looked up goes with nodeid 0: the kernel asks when it is used. */
+function lookupInto(s: Serving, at: number, dir: NodeEntry, entry: DirEntry): number {
   try {
     const node = s.tree.lookup(dir.node, entry.name);
-    if (node !== undefined) {
-      replyEntry(s, at, node);
-      return;
-    }
+    if (node === undefined) return GONE;
+    replyEntry(s, at, node);
+    return entry.ino;
   } catch {
     // The error belongs to whoever uses the name, and will be met again there.
+    s.reply.zero(at, ENTRY_OUT.SIZE);
+    return UNKNOWN;
   }
-  s.reply.zero(at, ENTRY_OUT.SIZE);
+}
+
+function inoOf(entry: DirEntry): number {
+  try {
+    return entry.ino;
+  } catch {
+    return UNKNOWN;
+  }
 }
 
 export const fsyncdir: Operation = (s) => {
