@@ -8,6 +8,7 @@
 import { renameSync, rmSync } from "node:fs";
 import { basename, join } from "node:path";
 import { hasCode } from "../base/errors.js";
+import { containerNames, readContainer } from "./containers.js";
 import { chainIdOf, type Digest } from "./digest.js";
 import { StoreError } from "./errors.js";
 import { exists, namesIn, readText } from "./files.js";
@@ -23,6 +24,7 @@ export type ProblemKind =
   | "layer-missing"
   | "chain-damaged"
   | "ref-damaged"
+  | "container-damaged"
   /** Something that no program of this version puts there. */
   | "stray";
 
@@ -31,7 +33,7 @@ export interface Problem {
   /** Beneath the store's folder. */
   readonly path: string;
   readonly detail: string;
-  /** Names of images that cannot be fully used. */
+  /** Names of images that cannot be fully used, and of containers as "container NAME". */
   readonly images: readonly string[];
   /** With `repair`: whether it was moved or removed. What is missing cannot be. */
   readonly repaired: boolean;
@@ -92,6 +94,7 @@ class Fsck {
 
   async check(): Promise<void> {
     this.#refs();
+    this.#containers();
     this.#layersAndChains();
     await this.#allObjects();
     for (const [digest, images] of this.#imagesOfObject) {
@@ -142,6 +145,23 @@ class Fsck {
     }
   }
 
+  #containers(): void {
+    for (const name of containerNames(this.#store)) {
+      const user = `container ${name}`;
+      const broken = (): string | undefined => messageOf(() => readContainer(this.#store, name));
+      const problem = broken();
+      if (problem !== undefined) {
+        this.#find("container-damaged", join(this.#store.folder("containers"), name), problem, new Set([user]), () => broken() !== undefined);
+        continue;
+      }
+      const container = readContainer(this.#store, name);
+      if (container === undefined) continue;
+      for (const layer of container.layers) setOf(this.#imagesOfLayer, layer).add(user);
+      setOf(this.#imagesOfChain, chainIdOf(container.layers)).add(user);
+      if (container.config !== undefined) setOf(this.#imagesOfObject, container.config).add(user);
+    }
+  }
+
   #readRef(path: string, file: string): ImageRef | undefined {
     const text = readText(path);
     if (text === undefined) return undefined;
@@ -174,7 +194,7 @@ class Fsck {
       }
     }
     for (const [layer, images] of this.#imagesOfLayer) {
-      if (!exists(this.#store.layerPath(layer))) this.#find("layer-missing", this.#store.layerPath(layer), "an image refers to it", images, () => false);
+      if (!exists(this.#store.layerPath(layer))) this.#find("layer-missing", this.#store.layerPath(layer), "an image or container refers to it", images, () => false);
     }
   }
 

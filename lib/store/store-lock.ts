@@ -28,6 +28,21 @@ export class StoreLock {
     return this.#with(LOCK_SH, work);
   }
 
+  /** As shared(), for callers that cannot yield: waiting blocks the thread. */
+  sharedNow<T>(work: () => T): T {
+    const fd = openSync(this.#path, "r");
+    try {
+      const until = Date.now() + this.#patienceMs;
+      for (let pauseMs = 1; !tryLock(fd, LOCK_SH); pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
+        if (Date.now() >= until) throw this.#busy();
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, pauseMs);
+      }
+      return work();
+    } finally {
+      closeSync(fd);
+    }
+  }
+
   /** Runs `work` while nobody else publishes, leases or removes. */
   exclusive<T>(work: () => T): Promise<T> {
     return this.#with(LOCK_EX, work);
@@ -39,13 +54,17 @@ export class StoreLock {
     try {
       const until = Date.now() + this.#patienceMs;
       for (let pauseMs = 1; !tryLock(fd, kind); pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
-        if (Date.now() >= until) throw new StoreError("ERR_STORE_BUSY", `another process has held ${this.#path} for ${this.#patienceMs / 1000} s`);
+        if (Date.now() >= until) throw this.#busy();
         await sleep(pauseMs);
       }
       return work();
     } finally {
       closeSync(fd);
     }
+  }
+
+  #busy(): StoreError {
+    return new StoreError("ERR_STORE_BUSY", `another process has held ${this.#path} for ${this.#patienceMs / 1000} s`);
   }
 }
 

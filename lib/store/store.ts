@@ -20,7 +20,7 @@ import { StoreWriter } from "./store-writer.js";
 
 export const STORE_VERSION = 1;
 const FORMAT_TEXT = `stratafs store\nversion ${STORE_VERSION}\n`;
-const folders = ["objects", "layers", "chains", "refs", "leases", "staging", "quarantine"] as const;
+const folders = ["objects", "layers", "chains", "refs", "containers", "leases", "staging", "quarantine"] as const;
 export type StoreFolder = (typeof folders)[number];
 
 export interface OpenStoreOptions {
@@ -40,6 +40,11 @@ export interface OpenChain {
 
 /** Opens the store in `path`. Throws ERR_STORE_FORMAT when there is none, or one of another version. */
 export async function openStore(path: string, options: OpenStoreOptions = {}): Promise<Store> {
+  return openStoreNow(path, await loadFastHash(), options);
+}
+
+/** As openStore(), for callers that have the hash and cannot yield. */
+export function openStoreNow(path: string, hash: FastHash, options: OpenStoreOptions = {}): Store {
   for (const key of Object.keys(options)) if (key !== "create" && key !== "patienceMs") throw new TypeError(`unknown option ${key} of openStore`);
   const root = resolve(path);
   const format = readText(join(root, "format"));
@@ -50,7 +55,7 @@ export async function openStore(path: string, options: OpenStoreOptions = {}): P
     const version = /^stratafs store\nversion (\d+)\n/.exec(format)?.[1];
     throw new StoreError("ERR_STORE_FORMAT", `${root}: expected store version ${STORE_VERSION}, found ${version ?? "another kind of file"}`);
   }
-  return new Store(root, await loadFastHash(), options.patienceMs ?? 60_000);
+  return new Store(root, hash, options.patienceMs ?? 60_000);
 }
 
 /** Two processes may do this at once: the file "format" is written last, and is the same from both. */
@@ -147,7 +152,16 @@ export class Store {
    */
   async openChain(layers: readonly Digest[], purpose: string): Promise<OpenChain> {
     const chain = chainIdOf(layers);
-    const lease = await this.lease({ kind: "mount", layers, chain, purpose });
+    return this.#openLeased(layers, chain, await this.lease({ kind: "mount", layers, chain, purpose }));
+  }
+
+  /** As openChain(), for callers that cannot yield. */
+  openChainNow(layers: readonly Digest[], purpose: string): OpenChain {
+    const chain = chainIdOf(layers);
+    return this.#openLeased(layers, chain, this.lock.sharedNow(() => this.#lease({ kind: "mount", layers, chain, purpose })));
+  }
+
+  #openLeased(layers: readonly Digest[], chain: Digest, lease: Lease): OpenChain {
     try {
       if (!exists(this.chainPath(chain))) this.#mergeChain(layers, chain);
       const index = this.openChainIndex(chain);
@@ -202,10 +216,13 @@ export class Store {
 
   /** Keeps layers and their objects from the sweep until released, or until this process dies. Throws ERR_STORE_MISSING. */
   async lease(needs: LeaseNeeds): Promise<Lease> {
-    return await this.lock.shared(() => {
-      for (const layer of needs.layers) if (!exists(join(this.layerPath(layer), "index"))) throw new StoreError("ERR_STORE_MISSING", `no layer ${layer} in ${this.path}`);
-      return makeLease(this.folder("leases"), needs);
-    });
+    return await this.lock.shared(() => this.#lease(needs));
+  }
+
+  /** To be called under the shared lock. */
+  #lease(needs: LeaseNeeds): Lease {
+    for (const layer of needs.layers) if (!exists(join(this.layerPath(layer), "index"))) throw new StoreError("ERR_STORE_MISSING", `no layer ${layer} in ${this.path}`);
+    return makeLease(this.folder("leases"), needs);
   }
 
   /** Leases of living processes, this one's included. */

@@ -1,6 +1,6 @@
 /**
- * Sweep: removes what nothing refers to. Mark: references and live leases name layers and chains; layers name objects; images name
- * their documents. What is younger than the grace time, or than the start of the oldest live writer, stays as well.
+ * Sweep: removes what nothing refers to. Mark: references, containers and live leases name layers and chains; layers name objects;
+ * images and containers name their documents. What is younger than the grace time, or than the start of the oldest live writer, stays as well.
  *
  * Runs under the exclusive lock from the first look to the last removal: whoever publishes, leases or finds an object waits.
  * Order: chains, then layers, then objects, so that whatever is left, at every moment, has all it needs.
@@ -8,6 +8,7 @@
  */
 import { lstatSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { containerNames, isAbandoned, readContainer } from "./containers.js";
 import { chainIdOf, type Digest } from "./digest.js";
 import { exists, namesIn } from "./files.js";
 import { liveLeases, type LeaseRecord } from "./leases.js";
@@ -24,6 +25,8 @@ export interface SweepResult {
   readonly objects: number;
   readonly layers: number;
   readonly chains: number;
+  /** Containers of single runs that were killed. */
+  readonly containers: number;
   /** Staging folders of dead writers, and files of references that were being written when their writer died. */
   readonly leftovers: number;
   /** Disk space of all of these. */
@@ -49,6 +52,8 @@ class Sweep {
   readonly #layers = new Set<string>();
   readonly #chains = new Set<string>();
   readonly #objects = new Set<string>();
+  /** Containers that are removed, or would be. */
+  readonly #gone = new Set<string>();
   #freed = 0;
 
   constructor(store: Store, { graceMs = DEFAULT_GRACE_MS, dryRun = false }: SweepOptions) {
@@ -60,6 +65,7 @@ class Sweep {
   }
 
   run(): SweepResult {
+    const containers = this.#abandoned();
     this.#mark();
     const leftovers = this.#leftovers();
     const chains = this.#remove("chains", this.#chains);
@@ -69,7 +75,21 @@ class Sweep {
       // What is no object at all was put there by somebody else; fsck reports it.
       if ("digest" in found && !this.#objects.has(found.digest) && this.#removePath(this.#store.objects.path(found.digest))) objects++;
     }
-    return { objects, layers, chains, leftovers, freedBytes: this.#freed };
+    return { objects, layers, chains, containers, leftovers, freedBytes: this.#freed };
+  }
+
+  /** Before the mark, so that what only they need goes with them. */
+  #abandoned(): number {
+    let count = 0;
+    for (const name of containerNames(this.#store)) {
+      const container = readContainer(this.#store, name);
+      const path = join(this.#store.folder("containers"), name);
+      if (container !== undefined && isAbandoned(this.#store, container) && this.#removePath(path)) {
+        this.#gone.add(name);
+        count++;
+      }
+    }
+    return count;
   }
 
   #mark(): void {
@@ -79,6 +99,13 @@ class Sweep {
       chains.add(chainIdOf(image.layers));
       if (image.config !== undefined) objects.add(image.config);
       if (image.manifest !== undefined) objects.add(image.manifest);
+    }
+    for (const name of containerNames(this.#store)) {
+      const container = this.#gone.has(name) ? undefined : readContainer(this.#store, name);
+      if (container === undefined) continue;
+      for (const layer of container.layers) layers.add(layer);
+      chains.add(chainIdOf(container.layers));
+      if (container.config !== undefined) objects.add(container.config);
     }
     for (const { layers: leased, chain } of this.#leases) {
       for (const layer of leased) layers.add(layer);
@@ -104,7 +131,7 @@ class Sweep {
     const live = new Set(this.#leases.map(({ id }) => id));
     const staging = this.#store.folder("staging");
     for (const name of namesIn(staging)) {
-      // Chains are merged under a mount's lease, without a folder of their own: they have the grace time.
+      // Chains are merged and containers made under a mount's lease, without a folder of their own: they have the grace time.
       const isWriter = /^[0-9a-f]{16}$/.test(name);
       if (!live.has(name) && (isWriter || !this.#isYoung(join(staging, name))) && this.#discard(join(staging, name))) count++;
     }
