@@ -6,7 +6,7 @@ export type { Name } from "./base/name.js";
 export type { Attr, AttrChanges, Caller, DirEntry, FileSystem, NewNode, OpenFile, RenameMode, StatFs } from "./vfs.js";
 
 // Layers, described in plain data or opened.
-export { directoryLayer, directoryUpper, memoryLayer, memoryUpper, openLayer, openUpper } from "./layer/description.js";
+export { directoryLayer, directoryUpper, memoryLayer, memoryUpper, openLayer, openUpper, storeLayer } from "./layer/description.js";
 export type { LayerDescription, UpperDescription } from "./layer/description.js";
 export type { Backing, Layer, LayerEntry, LayerNode, Marks } from "./layer/layer.js";
 export type { UpperLayer, WritableBacking } from "./layer/upper.js";

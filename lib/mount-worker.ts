@@ -3,6 +3,7 @@
  * throws, and the program's `closed` rejects with it.
  */
 import { parentPort, workerData } from "node:worker_threads";
+import { readyForStores } from "./layer/store-layer.js";
 import { mount, overlay } from "./mount.js";
 import type { FromWorker, Mount, ToWorker, WorkerJob } from "./mount.js";
 
@@ -13,7 +14,8 @@ const tell = (message: FromWorker): void => port.postMessage(message);
 async function serveJob(): Promise<void> {
   let mounted: Mount;
   try {
-    const tree = overlay(job.stack);
+    if ([...job.stack.lowers, ...(job.stack.dataLayers ?? [])].some(({ kind }) => kind === "store")) await readyForStores();
+    const tree = overlay(job.stack, (line) => tell({ tell: "log", line }));
     try {
       mounted = await mount(tree, job.mountpoint, { ...job.options, log: (line) => tell({ tell: "log", line }) });
     } catch (error) {

@@ -72,11 +72,14 @@ export interface Mount {
   counters(): Promise<Record<string, number>>;
 }
 
-/** Opens the layers in this thread and merges them. Throws FsError; what was opened is closed again. */
-export function overlay(stack: StackDescription): Overlay {
+/**
+ * Opens the layers in this thread and merges them. Throws FsError, for layers of a store StoreError; what was opened is closed again.
+ * `log` is told of damage that is found in a store while the tree is read; default: standard error.
+ */
+export function overlay(stack: StackDescription, log: (line: string) => void = sayOnStderr): Overlay {
   const opened: Layer[] = [];
   const open = (description: LayerDescription): Layer => {
-    const layer = openLayer(description);
+    const layer = openLayer(description, log);
     opened.push(layer);
     return layer;
   };
@@ -181,9 +184,13 @@ function contextsOf(options: MountOptions): SecurityContexts {
   const contexts = options.contexts ?? {};
   const words = Object.keys(contexts);
   if (words.length === 0 || kernelHasSelinux()) return contexts;
-  const log = options.log ?? ((line: string) => process.stderr.write(`stratafs: ${line}\n`));
+  const log = options.log ?? sayOnStderr;
   log(`${words.join(", ")} ignored: this kernel has no SELinux`);
   return {};
+}
+
+function sayOnStderr(line: string): void {
+  process.stderr.write(`stratafs: ${line}\n`);
 }
 
 /** After the connection: what was written becomes durable, then the tree is closed, also when syncing failed. */
@@ -252,7 +259,7 @@ function mountInWorker(stack: StackDescription, mountpoint: string, options: Mou
   const { log, ...plain } = options;
   const job: WorkerJob = { stack, mountpoint, options: plain };
   const worker = new Worker(new URL("./mount-worker.js", import.meta.url), { workerData: job });
-  const say = log ?? ((line: string) => process.stderr.write(`stratafs: ${line}\n`));
+  const say = log ?? sayOnStderr;
   const asked = new Map<number, (counters: Record<string, number>) => void>();
   let lastId = 0;
   return new Promise((resolve, reject) => {

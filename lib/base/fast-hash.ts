@@ -12,15 +12,21 @@ export interface FastHash {
 }
 
 let loading: Promise<FastHash> | undefined;
+let loaded: FastHash | undefined;
 
 /** Compiled at the first call, the same object afterwards. */
 export function loadFastHash(): Promise<FastHash> {
-  loading ??= xxhash().then(({ h32, h32Raw, h64Raw }) => ({
+  loading ??= xxhash().then(({ h32, h32Raw, h64Raw }) => (loaded = {
     // The library encodes strings as UTF-8, which is the name's own bytes only below 0x80.
     name: (latin1) => (isAscii(latin1) ? h32(latin1) : h32Raw(Buffer.from(latin1, "latin1"))),
     bytes: (bytes) => h64Raw(bytes),
   }));
   return loading;
+}
+
+/** The same object once loadFastHash() has resolved; undefined before. */
+export function fastHashIfLoaded(): FastHash | undefined {
+  return loaded;
 }
 
 function isAscii(latin1: string): boolean {

@@ -12,6 +12,8 @@ import { MemoryLayer } from "./memory-layer.js";
 import type { MemoryLayerOptions } from "./memory-layer.js";
 import { MemoryUpper } from "./memory-upper.js";
 import type { MemoryUpperOptions } from "./memory-upper.js";
+import { openStoreLayer, readyForStores } from "./store-layer.js";
+import type { StoreDescription, StoreLayerOptions } from "./store-layer.js";
 import type { TreeDescription } from "./tree-description.js";
 import type { UpperLayer } from "./upper.js";
 
@@ -30,7 +32,7 @@ export interface MemoryDescription<O> {
   readonly tree: TreeDescription;
   readonly options: O;
 }
-export type LayerDescription = DirectoryDescription<DirectoryDescriptionOptions> | MemoryDescription<MemoryLayerOptions>;
+export type LayerDescription = DirectoryDescription<DirectoryDescriptionOptions> | MemoryDescription<MemoryLayerOptions> | StoreDescription;
 export type UpperDescription = DirectoryDescription<DirectoryUpperDescriptionOptions> | MemoryDescription<MemoryUpperOptions>;
 
 const layerOptions = ["id", "ids", "honour"];
@@ -50,6 +52,16 @@ export function memoryLayer(tree: TreeDescription, options: MemoryLayerOptions =
   return { kind: "memory", tree, options };
 }
 
+/**
+ * An image of a store as one read-only layer: by name, or the layers of any chain by their diffIDs, bottom-up. Merging a chain that
+ * nobody has opened before takes seconds for a million files. Resolves when this thread is ready to open it.
+ */
+export async function storeLayer(store: string, what: string | readonly string[], options: StoreLayerOptions = {}): Promise<StoreDescription> {
+  checkOptions("storeLayer", options, ["ids", "verify"]);
+  await readyForStores();
+  return { kind: "store", store, what, options };
+}
+
 /** A directory that takes the changes. */
 export function directoryUpper(at: string | number, options: DirectoryUpperDescriptionOptions = {}): DirectoryDescription<DirectoryUpperDescriptionOptions> {
   checkOptions("directoryUpper", options, upperOptions);
@@ -62,8 +74,12 @@ export function memoryUpper(tree: TreeDescription = {}, options: MemoryUpperOpti
   return { kind: "memory", tree, options };
 }
 
-/** The caller closes it. Throws ENOENT, ENOTDIR, EACCES, EINVAL. */
-export function openLayer(description: LayerDescription): Layer {
+/**
+ * The caller closes it. Throws ENOENT, ENOTDIR, EACCES, EINVAL; for layers of a store StoreError. `onDamage` is told of objects of a
+ * store that are not what they should be when they are read, which is EIO as well.
+ */
+export function openLayer(description: LayerDescription, onDamage: (message: string) => void = () => undefined): Layer {
+  if (description.kind === "store") return openStoreLayer(description, onDamage);
   if (description.kind === "memory") return new MemoryLayer(description.tree, description.options);
   return DirectoryLayer.open(description.at, description.options);
 }
