@@ -120,6 +120,13 @@ export class StoreWriter {
     }
   }
 
+  /** A descriptor of an object that was put by this writer or is in the store, the caller's to close. Throws ERR_STORE_MISSING. */
+  open(digest: Digest): number {
+    this.#checkOpen();
+    const { staging, objects } = this.#parts;
+    return this.#staged.has(digest) ? openSync(join(staging, digest), "r") : objects.open(digest);
+  }
+
   /** Whether the store has a layer; if so, it stays for as long as this writer lives. */
   hasLayer(diffId: Digest): Promise<boolean> {
     this.#checkOpen();
