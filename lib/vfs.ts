@@ -8,7 +8,7 @@ import type { Attr, AttrChanges } from "./base/attr.js";
 import type { Name } from "./base/name.js";
 
 export type { Attr, AttrChanges, Name };
-export type RenameMode = "replace" | "noreplace" | "exchange" | "leave-whiteout";
+export type RenameMode = "replace" | "noreplace" | "exchange";
 /** Who asks, in the ids the kernel sent. `umask` is 0 where the request carries none. */
 export interface Caller {
   readonly uid: number;

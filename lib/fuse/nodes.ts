@@ -30,6 +30,8 @@ export class NodeEntry {
   ioMode: IoMode = "closed";
   /** Once true, pages in the kernel's cache may be older than the file. */
   wasPassthrough = false;
+  /** Opened for reading and writing in passthrough: a mapping, which outlives the open, may write to it without the kernel's fuse knowing. */
+  mappedUnseen = false;
   backing: Backing | undefined = undefined;
 
   constructor(nodeid: number, node: object) {

@@ -72,16 +72,19 @@ export function thenOn<T>(s: Serving, file: OpenFile, value: T | Promise<T>, use
   );
 }
 
-/** Lifetime to promise for the attributes of `entry`: a detached nodeid is not told of changes made through the current one. */
+/**
+ * Lifetime to promise for the attributes of `entry`: none for a detached nodeid, which is not told of changes made through the current one,
+ * and none where a mapping may change the times unseen.
+ */
 export function attrSec(s: Serving, entry: NodeEntry): number {
-  return entry.detached ? 0 : s.policy.attrSec;
+  return entry.detached || entry.mappedUnseen ? 0 : s.policy.attrSec;
 }
 
 /** Encodes a looked-up node as fuse_entry_out and counts the lookup; returns its entry. Throws what getAttr() does, having counted nothing. */
 export function replyEntry(s: Serving, offset: number, node: object): NodeEntry {
   const attr = s.tree.getAttr(node);
   const entry = s.nodes.enter(node);
-  s.reply.entry(offset, entry.nodeid, attr, s.policy.entrySec, s.policy.attrSec);
+  s.reply.entry(offset, entry.nodeid, attr, s.policy.entrySec, attrSec(s, entry));
   return entry;
 }
 

@@ -126,7 +126,7 @@ export function rename(tree: Tree, from: Node, oldName: Name, to: Node, newName:
   const newCovered = targetTable.covered.has(newName) || (target !== undefined && target.upper === undefined);
   if (source.isDirectory && newCovered) hideBelow(tree, source);
   if (exchange && target!.isDirectory && oldCovered) hideBelow(tree, target!);
-  const leaveWhiteout = !exchange && (oldCovered || mode === "leave-whiteout");
+  const leaveWhiteout = !exchange && oldCovered;
   upper.rename(fromDir, oldName, toDir, newName, { exchange, leaveWhiteout, overWhiteout: targetTable.whiteouts.has(newName) });
 
   if (newCovered) targetTable.covered.add(newName);

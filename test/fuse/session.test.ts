@@ -288,6 +288,17 @@ describe("reading and writing by nodeid", () => {
   });
 });
 
+describe("RENAME2", () => {
+  it("is refused with RENAME_WHITEOUT, whose whiteout nobody could see, and with flags that exclude each other", () => {
+    const kernel = new ScriptedKernel();
+    kernel.init();
+    kernel.tree.put("a", "");
+    const rename2 = (flags: number): number | undefined => kernel.ask(45, ROOT, u64(ROOT), u32(flags), u32(0), str("a"), str("b"))?.error;
+    expect([4, 5, 3, 8].map(rename2)).to.deep.equal([-22, -22, -22, -22]);
+    expect(rename2(1)).to.equal(0);
+  });
+});
+
 describe("READDIRPLUS", () => {
   const kernelWith = (names: readonly string[]): ScriptedKernel => {
     const kernel = new ScriptedKernel();
@@ -420,6 +431,22 @@ describe("passthrough opens", () => {
     expect(kernel.tree.forgotten).to.have.length(0);
     kernel.ask(FORGET, current, u64(1));
     expect(kernel.tree.forgotten).to.have.length(1);
+    kernel.tree.close();
+  });
+
+  it("for reading and writing end the lifetime of attributes, which a mapping may change unseen", () => {
+    const { kernel, file } = kernelWith(false);
+    const lifetime = (): bigint | undefined => kernel.ask(GETATTR, file, getattrIn)?.body.readBigUInt64LE(0);
+    kernel.ask(OPEN, file, openIn(1));
+    expect(lifetime()).to.equal(0x7fff_ffffn);
+    const sent = kernel.channel.answers.length;
+    kernel.ask(OPEN, file, openIn(2));
+    kernel.ask(OPEN, file, openIn(2));
+    expect(kernel.channel.answers.slice(sent).filter((answer) => answer.unique === 0)).to.have.length(1);
+    for (let opens = 3; opens > 0; opens--) kernel.ask(RELEASE, file, releaseIn);
+    expect(lifetime()).to.equal(0n);
+    const made = kernel.ask(CREATE, ROOT, u32(0o102), u32(0o666), u32(0o022), u32(0), str("new"));
+    expect([made?.body.readBigUInt64LE(16), made?.body.readBigUInt64LE(24)]).to.deep.equal([0x7fff_ffffn, 0n]);
     kernel.tree.close();
   });
 

@@ -155,7 +155,6 @@ export class MemoryFileSystem implements FileSystem<MemoryNode> {
   rename(from: MemoryNode, oldName: Name, to: MemoryNode, newName: Name, mode: RenameMode): void {
     const node = this.#child(from, oldName);
     const over = to.children.get(newName);
-    if (mode === "leave-whiteout") throw new FsError("EINVAL", "rename");
     if (mode === "noreplace" && over !== undefined) throw new FsError("EEXIST", "rename");
     if (mode === "exchange") {
       if (over === undefined) throw new FsError("ENOENT", "rename");

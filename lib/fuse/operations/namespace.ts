@@ -4,7 +4,7 @@ import { isDirectory, S_IFDIR, S_IFLNK } from "../../base/mode.js";
 import type { RenameMode } from "../../vfs.js";
 import { changed, replyEntry, then, type Operation, type Outcome, type Serving } from "../serving.js";
 import {
-  ENTRY_OUT, LINK_IN, MKDIR_IN, MKNOD_IN, RENAME2_IN, RENAME_EXCHANGE, RENAME_IN, RENAME_NOREPLACE, RENAME_WHITEOUT,
+  ENTRY_OUT, LINK_IN, MKDIR_IN, MKNOD_IN, RENAME2_IN, RENAME_EXCHANGE, RENAME_IN, RENAME_NOREPLACE,
 } from "../wire/abi.js";
 
 export const mknod: Operation = (s) => {
@@ -67,13 +67,12 @@ export const rename2: Operation = (s) => {
   return move(s, s.request.u64(RENAME2_IN.newdir), RENAME2_IN.SIZE, mode);
 };
 
-/** Indexed by flags; the other combinations are not allowed. */
+/** Indexed by flags; the rest is EINVAL, RENAME_WHITEOUT too, as overlayfs answers: the whiteout could not be seen through the mount. */
 const renameModes: readonly (RenameMode | undefined)[] = (() => {
   const modes: (RenameMode | undefined)[] = [];
   modes[0] = "replace";
   modes[RENAME_NOREPLACE] = "noreplace";
   modes[RENAME_EXCHANGE] = "exchange";
-  modes[RENAME_WHITEOUT] = "leave-whiteout";
   return modes;
 })();
 

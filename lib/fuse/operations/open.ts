@@ -3,12 +3,12 @@
  * on with MKNOD. Elsewhere every open is counted, because the kernel reads and writes an inode in one way for all its opens (passthrough.ts).
  */
 import { errnoOf } from "../../base/errors.js";
-import { O_ACCMODE, O_RDONLY, O_TRUNC, S_IFREG, S_ISGID, S_ISUID } from "../../base/mode.js";
+import { O_ACCMODE, O_RDONLY, O_RDWR, O_TRUNC, S_IFREG, S_ISGID, S_ISUID } from "../../base/mode.js";
 import type { Caller, OpenFile } from "../../vfs.js";
 import type { Access } from "../files.js";
 import type { NodeEntry } from "../nodes.js";
 import { CACHED, CONFLICT } from "../passthrough.js";
-import { thenOn, withFile, type Operation, type Outcome, type Serving } from "../serving.js";
+import { attrSec, thenOn, withFile, type Operation, type Outcome, type Serving } from "../serving.js";
 import { CREATE_IN, ENTRY_OUT, FOPEN_KEEP_CACHE, FOPEN_PASSTHROUGH, FUSE_OPEN_KILL_SUIDGID, OPEN_IN } from "../wire/abi.js";
 
 const S_IXGRP = 0o010;
@@ -18,7 +18,9 @@ export const open: Operation = (s) => {
   const { request } = s;
   const entry = s.nodes.get(request.nodeid);
   if (entry.detached) return -errnoOf("ESTALE");
-  const access = accessOf(request.u32(OPEN_IN.flags));
+  const flags = request.u32(OPEN_IN.flags);
+  const access = accessOf(flags);
+  noteMappable(s, entry, flags);
   const kill = (request.u32(OPEN_IN.openFlags) & FUSE_OPEN_KILL_SUIDGID) !== 0;
   if (!kill) return withFile(s, entry, access, (file) => replyOpen(s, 0, entry, file, access));
   const { uid, gid, pid, umask } = request.caller;
@@ -34,7 +36,7 @@ export const create: Operation = (s) => {
   request.caller.umask = request.u32(CREATE_IN.umask);
   const mode = S_IFREG | (request.u32(CREATE_IN.mode) & 0o7777);
   const access = accessOf(request.u32(CREATE_IN.flags) & ~O_TRUNC);
-  return openNew(s, s.tree.create(parent, request.name(CREATE_IN.SIZE), { mode }, request.caller), access);
+  return openNew(s, s.tree.create(parent, request.name(CREATE_IN.SIZE), { mode }, request.caller), access, request.u32(CREATE_IN.flags));
 };
 
 /** The name in the request means nothing. */
@@ -43,7 +45,7 @@ export const tmpfile: Operation = (s) => {
   const parent = s.nodes.get(request.nodeid).node;
   request.caller.umask = request.u32(CREATE_IN.umask);
   const mode = S_IFREG | (request.u32(CREATE_IN.mode) & 0o7777);
-  return openNew(s, s.tree.createUnnamed(parent, mode, request.caller), "write");
+  return openNew(s, s.tree.createUnnamed(parent, mode, request.caller), "write", request.u32(CREATE_IN.flags));
 };
 
 /** Never sent where OPEN was answered ENOSYS. */
@@ -53,15 +55,16 @@ export const release: Operation = (s) => {
 };
 
 /** Opens a node that the kernel does not know yet, and answers with both; the lookup is taken back if that fails. */
-function openNew(s: Serving, node: object, access: Access): Outcome {
+function openNew(s: Serving, node: object, access: Access, flags: number): Outcome {
   const entry = s.nodes.enter(node);
+  entry.mappedUnseen = s.policy.passthrough && mappable(flags);
   const failed = (error: unknown): never => {
     s.nodes.forget(entry.nodeid, 1);
     throw error;
   };
   try {
     const outcome = withFile(s, entry, access, (file) => {
-      s.reply.entry(0, entry.nodeid, s.tree.getAttr(node), s.policy.entrySec, s.policy.attrSec);
+      s.reply.entry(0, entry.nodeid, s.tree.getAttr(node), s.policy.entrySec, attrSec(s, entry));
       return replyOpen(s, ENTRY_OUT.SIZE, entry, file, access);
     });
     return outcome instanceof Promise ? outcome.catch(failed) : outcome;
@@ -81,6 +84,18 @@ function replyOpen(s: Serving, offset: number, entry: NodeEntry, file: OpenFile,
   }
   if (id !== CACHED) return offset + s.reply.open(offset, FOPEN_PASSTHROUGH, id);
   return offset + s.reply.open(offset, entry.wasPassthrough ? 0 : FOPEN_KEEP_CACHE, 0);
+}
+
+/** From the first such open on the kernel asks for the attributes; those it has are ended now. */
+function noteMappable(s: Serving, entry: NodeEntry, flags: number): void {
+  if (entry.mappedUnseen || !s.policy.passthrough || !mappable(flags)) return;
+  entry.mappedUnseen = true;
+  s.invalidateAfter(entry);
+}
+
+/** A shared mapping that is written to takes both (mmap(2)). */
+function mappable(flags: number): boolean {
+  return (flags & O_ACCMODE) === O_RDWR;
 }
 
 /**

@@ -114,7 +114,6 @@ export const XATTR_CREATE = 1;
 export const XATTR_REPLACE = 2;
 export const RENAME_NOREPLACE = 1;
 export const RENAME_EXCHANGE = 2;
-export const RENAME_WHITEOUT = 4;
 export const SEEK_DATA = 3;
 export const SEEK_HOLE = 4;
 export const STATX_BASIC_STATS = 0x7ff;
