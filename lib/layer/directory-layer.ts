@@ -29,7 +29,7 @@ import { isIdMapped } from "./idmapped-mount.js";
 import { idMap } from "./ids.js";
 import type { IdMap, IdMapOptions } from "./ids.js";
 import type { Backing, Layer, LayerEntry, LayerNode, Marks } from "./layer.js";
-import { mapAclIds } from "./posix-acl.js";
+import { ACCESS_ACL, chmodAcl, mapAclIds } from "./posix-acl.js";
 import { privateClone } from "./private-clone.js";
 import { shownKey, storedKey } from "./private-keys.js";
 import { OVERRIDE_KEYS, parseOverride } from "./stat-override.js";
@@ -290,7 +290,9 @@ export class DirectoryLayer implements Layer {
     const node = asDiskNode(layerNode);
     const stored = storedKey(key, this.overrideKey !== undefined);
     if (node.foreign || stored === undefined) return undefined;
-    const value = getXattr(this.baseOf(node), componentOf(node), stored);
+    let value = getXattr(this.baseOf(node), componentOf(node), stored);
+    // The real object's mode says little under an override, and so does this part of its ACL.
+    if (value !== undefined && key === ACCESS_ACL && this.overrideKey !== undefined) value = chmodAcl(value, this.attr(node).mode);
     if (value === undefined || this.ids.identity || !key.startsWith("system.posix_acl_")) return value;
     return mapAclIds(value, (id) => this.ids.uid.presented(id), (id) => this.ids.gid.presented(id));
   }

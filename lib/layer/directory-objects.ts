@@ -22,7 +22,7 @@ import type { DiskNode } from "./disk-node.js";
 import { FileBacking, WritableFileBacking } from "./file-backing.js";
 import type { Backing, LayerNode } from "./layer.js";
 import { Owners } from "./owners.js";
-import { DEFAULT_ACL, mapAclIds } from "./posix-acl.js";
+import { ACCESS_ACL, DEFAULT_ACL, mapAclIds, modeOfAcl } from "./posix-acl.js";
 import { storedKey } from "./private-keys.js";
 import { OVERRIDE_KEYS } from "./stat-override.js";
 import type { WritableBacking } from "./upper.js";
@@ -147,7 +147,16 @@ export class DirectoryObjects extends DirectoryLayer {
       return;
     }
     const isAcl = key.startsWith("system.posix_acl_") && !this.ids.identity;
-    const bytes = isAcl ? mapAclIds(value, (id) => this.ids.uid.onDisk(id), (id) => this.ids.gid.onDisk(id)) : value;
+    let bytes = isAcl ? mapAclIds(value, (id) => this.ids.uid.onDisk(id), (id) => this.ids.gid.onDisk(id)) : value;
+    if (key === ACCESS_ACL && this.owners.overrideKey !== undefined) {
+      // The kernel would change the real mode with the ACL: here the one that stands in for it changes.
+      const { permissions, plain } = modeOfAcl(value);
+      const before = this.attr(node);
+      const mode = (before.mode & ~0o777) | permissions;
+      this.owners.override(base, componentOf(node), { ...before, mode });
+      if (plain) return void native.removexattr(base, componentOf(node), stored);
+      bytes = this.owners.realAcl(bytes, mode);
+    }
     check(native.setxattr(base, componentOf(node), stored, bytes, only === "create" ? 1 : only === "replace" ? 2 : 0), "setxattr");
   }
 

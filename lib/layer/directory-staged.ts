@@ -78,7 +78,8 @@ export class DirectoryStaged implements StagedNode {
     if (stored === undefined) return;
     const isAcl = key.startsWith("system.posix_acl_");
     const bytes = isAcl && !host.ids.identity ? mapAclIds(value, (id) => host.ids.uid.onDisk(id), (id) => host.ids.gid.onDisk(id)) : value;
-    if (stored === CAPABILITY || stored === ACCESS_ACL) this.late.push([stored, bytes]);
+    if (stored === CAPABILITY) this.late.push([stored, bytes]);
+    else if (stored === ACCESS_ACL) this.late.push([stored, host.owners.realAcl(bytes, this.attr.mode)]);
     else this.put(stored, bytes);
   }
 

@@ -147,7 +147,7 @@ export class DirectoryUpper extends DirectoryObjects implements UpperLayer {
     this.owners.give(fd, component, {
       uid: this.ids.uid.actsAs(caller.uid), gid: setgid ? parent.gid : this.ids.gid.actsAs(caller.gid), mode: full, rdev,
     });
-    if (access !== undefined) setXattr(fd, component, ACCESS_ACL, access);
+    if (access !== undefined) setXattr(fd, component, ACCESS_ACL, this.owners.realAcl(access, full));
     if (defaultAcl !== null && type === S_IFDIR) setXattr(fd, component, DEFAULT_ACL, defaultAcl);
   }
 

@@ -9,6 +9,7 @@ import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID, S_ISUID } from "../base/mod
 import { native } from "../sys/binding.js";
 import { getXattr, setXattr } from "../sys/xattr.js";
 import type { IdMap } from "./ids.js";
+import { chmodAcl } from "./posix-acl.js";
 import { formatOverride } from "./stat-override.js";
 
 const EPERM = -errnoOf("EPERM");
@@ -83,6 +84,11 @@ export class Owners {
     if (type === S_IFLNK && key.startsWith("user.")) return;
     const value = formatOverride(this.ids.uid.onDisk(owner.uid), this.ids.gid.onDisk(owner.gid), owner.mode, owner.rdev, this.realType(owner.mode));
     setXattr(fd, component, key, Buffer.from(value, "latin1"));
+  }
+
+  /** The access ACL to give the real object of `mode`: under an override what it says of owner, mask and others is read from there. */
+  realAcl(access: Uint8Array, mode: number): Uint8Array {
+    return this.overrideKey === undefined ? access : chmodAcl(access, ownerMayUse(mode));
   }
 
   /** Gives the layer's root the mark by which readers know that owners are in xattrs. */

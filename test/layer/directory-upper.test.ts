@@ -380,6 +380,32 @@ describeAsRoot("a directory upper (needs root: devices, owners, mounts)", () => 
     expect(upper.attr(f)).to.include({ uid: 0, mode: S_IFREG | 0o4755, size: 1 });
   });
 
+  it("keeps the mode that an ACL stands for in the xattr too, and every file its own to use", () => {
+    const acl = (...entries: [tag: number, permissions: number, id?: number][]): Buffer => {
+      const bytes = Buffer.alloc(4 + 8 * entries.length);
+      bytes.writeUInt32LE(2, 0);
+      entries.forEach(([tag, permissions, id = 0xffffffff], i) => {
+        bytes.writeUInt16LE(tag, 4 + 8 * i);
+        bytes.writeUInt16LE(permissions, 6 + 8 * i);
+        bytes.writeUInt32LE(id, 8 + 8 * i);
+      });
+      return bytes;
+    };
+    const key = "system.posix_acl_access";
+    const upper = open({}, { xattrPermissions: 2 });
+    const f = upper.create(upper.root, n("f"), { mode: S_IFREG | 0o4600 }, { uid: 5, gid: 6, pid: 1, umask: 0 }, free);
+    upper.setXattr(f, key, acl([1, 7], [4, 5], [32, 5]));
+    expect(upper.attr(f)).to.include({ uid: 5, gid: 6, mode: S_IFREG | 0o4755 });
+    expect(upper.getXattr(f, key)).to.equal(undefined);
+    upper.setXattr(f, key, acl([1, 0], [2, 6, 77], [4, 0], [16, 6], [32, 0]));
+    expect(upper.attr(f).mode).to.equal(S_IFREG | 0o4060);
+    expect(statSync(`${folder}/upper/f`).mode & 0o700).to.equal(0o600);
+    upper.setAttr(f, { mode: 0o740 });
+    expect(upper.getXattr(f, key)).to.deep.equal(acl([1, 7], [2, 6, 77], [4, 0], [16, 4], [32, 0]));
+    upper.setXattr(f, key, acl([1, 6], [4, 4], [32, 4]));
+    expect([upper.attr(f).mode, upper.getXattr(f, key)]).to.deep.equal([S_IFREG | 0o644, undefined]);
+  });
+
   it("keeps owners in xattrs where asked to, and every file its own", () => {
     const upper = open({}, { xattrPermissions: 2 });
     const f = upper.create(upper.root, n("f"), { mode: S_IFREG | 0o4000 }, { uid: 5, gid: 6, pid: 1, umask: 0 }, free);
