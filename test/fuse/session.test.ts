@@ -39,8 +39,8 @@ describe("INIT", () => {
     expect(body).to.have.length(64);
     expect(body?.readUInt32LE(4)).to.equal(45);
     const flags = body?.readUInt32LE(12) ?? 0;
-    for (const bit of [0, 4, 5, 6, 13, 15, 16, 17, 18, 20, 22, 23, 24, 28, 29, 30]) expect(flags & (1 << bit), `bit ${bit}`).to.not.equal(0);
-    for (const bit of [1, 3, 7, 8, 9, 10, 12, 14, 19]) expect(flags & (1 << bit), `bit ${bit}`).to.equal(0);
+    for (const bit of [0, 5, 6, 13, 15, 16, 17, 18, 20, 22, 23, 24, 28, 29, 30]) expect(flags & (1 << bit), `bit ${bit}`).to.not.equal(0);
+    for (const bit of [1, 3, 4, 7, 8, 9, 10, 12, 14, 19]) expect(flags & (1 << bit), `bit ${bit}`).to.equal(0);
     expect(body?.readUInt32LE(32)).to.equal(1 << 4);
     expect([body?.readUInt16LE(16), body?.readUInt16LE(18), body?.readUInt32LE(20), body?.readUInt32LE(24), body?.readUInt16LE(28)])
       .to.deep.equal([64, 48, 1 << 20, 1, 256]);
@@ -111,13 +111,6 @@ describe("a session", () => {
     const limited = new ScriptedKernel({ timeoutSec: 3 });
     limited.init();
     expect(limited.ask(LOOKUP, ROOT, str("missing"))?.body.readBigUInt64LE(16)).to.equal(3n);
-  });
-
-  it("finds a directory by nodeid through '.' and '..'", () => {
-    const dir = kernel.lookup(ROOT, "dir");
-    expect(kernel.lookup(dir, ".")).to.equal(dir);
-    expect(kernel.lookup(dir, "..")).to.equal(ROOT);
-    expect(kernel.lookup(ROOT, "..")).to.equal(ROOT);
   });
 
   it("answers ESTALE for a nodeid it never gave or has been told to forget", () => {

@@ -1,26 +1,15 @@
 /** LOOKUP and its reverse, FORGET and BATCH_FORGET. */
-import { FsError } from "../../base/errors.js";
-import { checkName } from "../../base/name.js";
-import { NO_REPLY, replyEntry, type Operation, type Serving } from "../serving.js";
+import { NO_REPLY, replyEntry, type Operation } from "../serving.js";
 import { BATCH_FORGET_IN, ENTRY_OUT, FORGET_ONE } from "../wire/abi.js";
 
 /** A missing name is an answer like any other: nodeid 0 with a lifetime, which the kernel keeps. */
 export const lookup: Operation = (s) => {
   const dir = s.nodes.get(s.request.nodeid).node;
-  const name = s.request.string(0);
-  const node = name === "." || name === ".." ? exported(s, dir, name) : s.tree.lookup(dir, checkName(name));
+  const node = s.tree.lookup(dir, s.request.name(0));
   if (node === undefined) return s.reply.missing(s.policy.entrySec);
   replyEntry(s, 0, node);
   return ENTRY_OUT.SIZE;
 };
-
-/** "." and ".." are asked only for file handles (EXPORT_SUPPORT): the nodeid itself, which need not be a directory, and its parent. */
-function exported(s: Serving, node: object, name: "." | ".."): object {
-  if (name === ".") return node;
-  const parent = s.tree.parentOf(node);
-  if (parent === undefined) throw new FsError("ESTALE", "lookup", "of the parent of a removed directory");
-  return parent;
-}
 
 export const forget: Operation = (s) => {
   s.nodes.forget(s.request.nodeid, s.request.u64(0));
