@@ -19,9 +19,12 @@ const OPAQUE = ".wh..wh..opq";
 /** Components of a path. Deeper ones are a way to exhaust readers. */
 const MAX_DEPTH = 4096;
 
+/** What to do with names that begin with a slash: "strip" takes them from the layer's root, as tar programs do. */
+export type AbsoluteNames = "strip" | "refuse";
+
 /** Latin1 in, latin1 out. "./" in front, "." and empty components and slashes at the end say nothing. Throws ERR_IMAGE_ENTRY. */
-export function entryPath(name: string, what: string): string[] {
-  if (name.startsWith("/")) throw refused(what, name, "an absolute name");
+function entryPath(name: string, what: string, absolute: AbsoluteNames): string[] {
+  if (absolute === "refuse" && name.startsWith("/")) throw refused(what, name, "an absolute name");
   const path = name.split("/").filter((part) => part !== "" && part !== ".");
   if (path.includes("..")) throw refused(what, name, 'a name with ".."');
   if (path.length > MAX_DEPTH) throw refused(what, name, `a name of more than ${MAX_DEPTH} components`);
@@ -30,8 +33,8 @@ export function entryPath(name: string, what: string): string[] {
 }
 
 /** Throws ERR_IMAGE_ENTRY. */
-export function meaningOf(name: string): EntryMeaning {
-  const path = entryPath(name, "entry");
+export function meaningOf(name: string, absolute: AbsoluteNames): EntryMeaning {
+  const path = entryPath(name, "entry", absolute);
   const last = path.at(-1);
   for (const part of path.slice(0, -1)) if (part.startsWith(WHITEOUT)) throw refused("entry", name, "something inside of a whiteout");
   if (last === undefined || !last.startsWith(WHITEOUT)) return { kind: "object", path };
@@ -44,8 +47,8 @@ export function meaningOf(name: string): EntryMeaning {
 }
 
 /** The earlier entry that a hard link names. Throws ERR_IMAGE_ENTRY. */
-export function linkPath(linkName: string): string[] {
-  const path = entryPath(linkName, "hard link to");
+export function linkPath(linkName: string, absolute: AbsoluteNames): string[] {
+  const path = entryPath(linkName, "hard link to", absolute);
   if (path.length === 0) throw refused("hard link to", linkName, "the root");
   if (path.some((part) => part.startsWith(WHITEOUT))) throw refused("hard link to", linkName, "a whiteout");
   return path;

@@ -7,7 +7,7 @@
  * be used.
  */
 import { createHash } from "node:crypto";
-import { createReadStream, createWriteStream, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
+import { createReadStream, createWriteStream, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -19,6 +19,7 @@ import type { ImageRef } from "../store/refs.js";
 import type { Store } from "../store/store.js";
 import type { StoreWriter } from "../store/store-writer.js";
 import { writeTar, type TarItem } from "../tar/writer.js";
+import { gzippedAs, readBlobRecipe } from "./blob-recipe.js";
 import { ImageError } from "./errors.js";
 import { HashedStream } from "./hashed.js";
 import { fieldsOf, listOf, parseJson } from "./json.js";
@@ -30,10 +31,22 @@ export type ExportFormat = "oci" | "docker";
 export interface ExportOptions {
   /** Default "oci". */
   readonly format?: ExportFormat;
-  /** Of the layers in an OCI layout; docker archives have plain ones. Default "gzip". */
-  readonly compression?: "gzip" | "none";
+  /**
+   * Of the layers in an OCI layout; docker archives have plain ones. "original", the default: the compressed blob that was imported, where
+   * a recipe makes it again or the store has kept it; else, and for all with "gzip", compressed in one way of ours.
+   */
+  readonly compression?: "original" | "gzip" | "none";
   readonly signal?: AbortSignal;
+  readonly onEvent?: (event: ExportEvent) => void;
 }
+
+export type ExportEvent =
+  /** `total`: bytes of the layers' tars. */
+  | { readonly type: "start"; readonly layers: number; readonly total: number }
+  /** `bytes`: of tars put together so far. */
+  | { readonly type: "progress"; readonly bytes: number }
+  /** `exact`: the blob is the one that was imported; undefined where nobody asked for it. */
+  | { readonly type: "layer"; readonly diffId: Digest; readonly exact: boolean | undefined };
 
 /** A file of the exported image. Its bytes are to be read before the next file is asked for. */
 interface ExportedFile {
@@ -42,7 +55,7 @@ interface ExportedFile {
   readonly bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 }
 
-const optionNames = new Set(["format", "compression", "signal"]);
+const optionNames = new Set(["format", "compression", "signal", "onEvent"]);
 const INDEX_TYPE = "application/vnd.oci.image.index.v1+json";
 const MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG_TYPE = "application/vnd.oci.image.config.v1+json";
@@ -106,6 +119,16 @@ async function* imageFiles(store: Store, name: string, options: ExportOptions): 
   return undefined;
 }
 
+/** A compressed layer, ready to be read. */
+interface MadeBlob {
+  readonly digest: Digest;
+  readonly size: number;
+  readonly compression: "gzip" | "zstd";
+  readonly bytes: AsyncIterable<Uint8Array>;
+  /** Takes away what was made for it. */
+  done(): void;
+}
+
 interface Descriptor {
   readonly mediaType: string;
   readonly digest: string;
@@ -117,6 +140,7 @@ class Export {
   readonly #ref: ImageRef;
   readonly #config: Buffer;
   readonly #options: ExportOptions;
+  #bytes = 0;
 
   constructor(store: Store, ref: ImageRef, config: Buffer, options: ExportOptions) {
     this.#store = store;
@@ -128,19 +152,23 @@ class Export {
   async *oci(): AsyncGenerator<ExportedFile, undefined> {
     yield fileOf("oci-layout", Buffer.from('{"imageLayoutVersion":"1.0.0"}'));
     const layers = new Map<Digest, Descriptor>();
-    const compress = (this.#options.compression ?? "gzip") === "gzip";
-    const writer = compress ? await this.#store.write(`export of ${this.#ref.name}`) : undefined;
+    const compression = this.#options.compression ?? "original";
+    const writer = compression === "none" ? undefined : await this.#store.write(`export of ${this.#ref.name}`);
+    this.#start();
     try {
       for (const diffId of new Set(this.#ref.layers)) {
         if (writer === undefined) {
           const size = layerTarBytes(this.#store, diffId);
           layers.set(diffId, { mediaType: LAYER_TYPE, digest: `sha256:${diffId}`, size });
           yield { path: blobPath(diffId), size, bytes: this.#layer(diffId) };
+          this.#options.onEvent?.({ type: "layer", diffId, exact: undefined });
         } else {
-          const blob = await this.#gzipped(writer, diffId);
-          layers.set(diffId, { mediaType: `${LAYER_TYPE}+gzip`, digest: `sha256:${blob.digest}`, size: blob.size });
-          yield { path: blobPath(blob.digest), size: blob.size, bytes: createReadStream(blob.path) };
-          rmSync(blob.path);
+          const original = compression === "original" ? await this.#original(writer, diffId) : undefined;
+          const blob = original ?? (await this.#compressed(writer, diffId, undefined));
+          layers.set(diffId, { mediaType: `${LAYER_TYPE}+${blob.compression}`, digest: `sha256:${blob.digest}`, size: blob.size });
+          yield { path: blobPath(blob.digest), size: blob.size, bytes: blob.bytes };
+          blob.done();
+          this.#options.onEvent?.({ type: "layer", diffId, exact: compression === "original" ? original !== undefined : undefined });
         }
       }
     } finally {
@@ -162,12 +190,21 @@ class Export {
   }
 
   async *docker(): AsyncGenerator<ExportedFile, undefined> {
-    for (const diffId of new Set(this.#ref.layers)) yield { path: `${diffId}.tar`, size: layerTarBytes(this.#store, diffId), bytes: this.#layer(diffId) };
+    this.#start();
+    for (const diffId of new Set(this.#ref.layers)) {
+      yield { path: `${diffId}.tar`, size: layerTarBytes(this.#store, diffId), bytes: this.#layer(diffId) };
+      this.#options.onEvent?.({ type: "layer", diffId, exact: undefined });
+    }
     const config = `${digestOf(this.#config)}.json`;
     yield fileOf(config, this.#config);
     const manifest = [{ Config: config, RepoTags: [this.#ref.name], Layers: this.#ref.layers.map((diffId) => `${diffId}.tar`) }];
     yield fileOf("manifest.json", Buffer.from(JSON.stringify(manifest)));
     return undefined;
+  }
+
+  #start(): void {
+    const layers = [...new Set(this.#ref.layers)];
+    this.#options.onEvent?.({ type: "start", layers: layers.length, total: layers.reduce((sum, diffId) => sum + layerTarBytes(this.#store, diffId), 0) });
   }
 
   /** A layer's tar, which must turn out to be the one it is named for. */
@@ -177,23 +214,53 @@ class Export {
       this.#options.signal?.throwIfAborted();
       hash.update(part);
       yield part;
+      this.#bytes += part.length;
+      this.#options.onEvent?.({ type: "progress", bytes: this.#bytes });
     }
     const found = hash.digest("hex");
     if (found !== diffId) throw new StoreError("ERR_STORE_DAMAGED", `expected the tar of layer ${diffId}, found one with digest ${found}; fsck tells more`);
     return undefined;
   }
 
+  /** The blob that was imported, if it can be had; its digest has been compared, or will be while it is read. */
+  async #original(writer: StoreWriter, diffId: Digest): Promise<MadeBlob | undefined> {
+    const recipe = readBlobRecipe(this.#store, diffId);
+    if (recipe === undefined) return undefined;
+    const { digest, size, compression, how } = recipe;
+    if (how.kind === "kept") return { digest, size, compression, bytes: this.#kept(digest), done: () => undefined };
+    const made = await this.#compressed(writer, diffId, how);
+    if (made.digest === digest) return made;
+    // The recipe was a guess, or this zlib works differently.
+    this.#bytes -= layerTarBytes(this.#store, diffId);
+    made.done();
+    return undefined;
+  }
+
+  async *#kept(digest: Digest): AsyncGenerator<Uint8Array, undefined> {
+    const object = new HashedStream(fileBytes(this.#store.objects.path(digest)));
+    for await (const part of object) {
+      this.#options.signal?.throwIfAborted();
+      yield part;
+    }
+    const found = object.digest();
+    if (found !== digest) throw new StoreError("ERR_STORE_DAMAGED", `expected the blob ${digest}, found one with digest ${found}; fsck tells more`);
+    return undefined;
+  }
+
   /** Compresses a layer into a file of the writer's: its name and size must be known before its first byte. */
-  async #gzipped(writer: StoreWriter, diffId: Digest): Promise<{ path: string; digest: Digest; size: number }> {
+  async #compressed(writer: StoreWriter, diffId: Digest, how: { readonly header: Buffer; readonly level: number } | undefined): Promise<MadeBlob> {
     const path = writer.scratchPath();
-    const gzip = createGzip({ level: GZIP_LEVEL, chunkSize: 1 << 18 });
-    const blob = new HashedStream(gzip);
+    const tar = this.#layer(diffId);
+    const gzip = how === undefined ? createGzip({ level: GZIP_LEVEL, chunkSize: 1 << 18 }) : undefined;
+    const blob = new HashedStream(gzip ?? gzippedAs(how!.header, how!.level, tar));
+    const into = createWriteStream(path, { flags: "wx", mode: 0o600 });
     try {
-      await pipeline(Readable.from(this.#layer(diffId), { objectMode: false }), gzip, () => blob, createWriteStream(path, { flags: "wx", mode: 0o600 }));
+      if (gzip === undefined) await pipeline(Readable.from(blob, { objectMode: false }), into);
+      else await pipeline(Readable.from(tar, { objectMode: false }), gzip, () => blob, into);
     } catch (error) {
       throw asStoreError("a compressed layer", error);
     }
-    return { path, digest: blob.digest(), size: statSync(path).size };
+    return { digest: blob.digest(), size: blob.size, compression: "gzip", bytes: fileBytes(path), done: () => rmSync(path) };
   }
 
   /** The manifest that the image came with where it fits these layers, so that the image keeps its digest; else a new one. */
@@ -213,6 +280,12 @@ class Export {
 function mediaTypeOf(manifest: Buffer): string {
   const stated = fieldsOf(parseJson(manifest, "manifest"), "manifest")["mediaType"];
   return typeof stated === "string" ? stated : MANIFEST_TYPE;
+}
+
+/** Opens the file only when somebody reads. */
+async function* fileBytes(path: string): AsyncGenerator<Uint8Array, undefined> {
+  yield* createReadStream(path, { highWaterMark: 1 << 18 });
+  return undefined;
 }
 
 function fileOf(path: string, bytes: Buffer): ExportedFile {

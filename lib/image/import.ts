@@ -12,10 +12,11 @@ import { checkImageName } from "../store/refs.js";
 import type { Store } from "../store/store.js";
 import type { StoreWriter } from "../store/store-writer.js";
 import type { TarLimits } from "../tar/reader.js";
-import { DirectoryBlobs, startOf, TarBlobs, type Blobs } from "./blobs.js";
+import { DirectoryBlobs, startOf, TarBlobs, type Blob, type Blobs } from "./blobs.js";
 import { compressionOf } from "./decompress.js";
+import type { AbsoluteNames } from "./entry-path.js";
 import { ImageError } from "./errors.js";
-import { importLayer, type ImportedLayer, type LayerSource } from "./layer-import.js";
+import { importLayer, type ImportedLayer, type LayerImportOptions, type LayerSource } from "./layer-import.js";
 import { hostPlatform, planDockerArchive, planOciLayout, type Choice, type ImagePlan } from "./manifest.js";
 
 /** A path (a layout's directory or a tar file), or the bytes of a tar. */
@@ -24,7 +25,12 @@ export type ImageInput = string | AsyncIterable<Uint8Array>;
 export interface ImportOptions extends Choice {
   /** Names for the image instead of its own; needed where it has none. */
   readonly names?: readonly string[];
+  /** Bounds of each layer's tar. Defaults: 128 GiB, holding files of 256 GiB in all, and those of TarLimits. */
   readonly limits?: TarLimits;
+  /** What to do with names in layers that begin with a slash. Default "strip". */
+  readonly absoluteNames?: AbsoluteNames;
+  /** Keep compressed blobs that cannot be made again as they are, so that an export has them; they take their space. Default false. */
+  readonly keepBlobs?: boolean;
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: ImportEvent) => void;
 }
@@ -47,7 +53,7 @@ export interface ImportedImage {
   readonly addedBytes: number;
 }
 
-const optionNames = new Set(["names", "limits", "signal", "onEvent", "reference", "platform"]);
+const optionNames = new Set(["names", "limits", "absoluteNames", "keepBlobs", "signal", "onEvent", "reference", "platform"]);
 
 /** Throws ImageError, TarError, StoreError; what reading the input throws; the signal's reason. */
 export async function importImage(store: Store, input: ImageInput, options: ImportOptions = {}): Promise<readonly ImportedImage[]> {
@@ -107,7 +113,8 @@ async function importPlan(store: Store, writer: StoreWriter, blobs: Blobs, plan:
     }
     const blob = blobs.open(path);
     if (blob === undefined) throw new ImageError("ERR_IMAGE_MISSING", `expected ${path} in the image, found no such file`);
-    const layer = await importLayer(writer, store.hash, { blob: blob.bytes, digest, size, diffId }, { limits: options.limits, signal: options.signal, onBytes });
+    const again = (): AsyncIterable<Uint8Array> => (blobs.open(path) as Blob).bytes;
+    const layer = await importLayer(writer, store.hash, { blob: blob.bytes, digest, size, diffId }, layerOptions(options, onBytes, again));
     addedBytes += layer.addedBytes;
     options.onEvent?.({ type: "layer", diffId, present: false, layer });
   }
@@ -124,12 +131,18 @@ async function importRootfs(store: Store, writer: StoreWriter, path: string, opt
     bytes += count;
     options.onEvent?.({ type: "progress", bytes });
   };
-  const source: LayerSource = { blob: createReadStream(path, { highWaterMark: 1 << 20 }), digest: undefined, size: undefined, diffId: undefined };
-  const layer = await importLayer(writer, store.hash, source, { limits: options.limits, signal: options.signal, onBytes });
+  const blob = (): AsyncIterable<Uint8Array> => createReadStream(path, { highWaterMark: 1 << 20 });
+  const source: LayerSource = { blob: blob(), digest: undefined, size: undefined, diffId: undefined };
+  const layer = await importLayer(writer, store.hash, source, layerOptions(options, onBytes, blob));
   options.onEvent?.({ type: "layer", diffId: layer.diffId, present: false, layer });
   const { os, architecture } = options.platform ?? hostPlatform();
   const config = Buffer.from(JSON.stringify({ architecture, os, config: {}, rootfs: { type: "layers", diff_ids: [`sha256:${layer.diffId}`] }, history: [{ created_by: "stratafs import" }] }));
   return await finish(store, writer, { names, layers: [layer.diffId], config, manifest: undefined, addedBytes: layer.addedBytes }, options);
+}
+
+function layerOptions(options: ImportOptions, onBytes: (count: number) => void, blob: () => AsyncIterable<Uint8Array>): LayerImportOptions {
+  const { limits, absoluteNames, signal } = options;
+  return { limits, absoluteNames, signal, onBytes, keepBlob: options.keepBlobs === true ? blob : undefined };
 }
 
 interface Finished {

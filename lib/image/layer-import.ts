@@ -1,5 +1,5 @@
 /**
- * Imports one layer: a tar stream, compressed or not, into objects, an index and a recipe, staged by a StoreWriter.
+ * Imports one layer: a tar stream, compressed or not, into objects, an index and recipes, staged by a StoreWriter.
  * Invariant: nothing of a layer is staged as a layer until all of its tar has been read and its digests have been compared.
  * One pass; memory is bounded by the number of entries, not by their size.
  */
@@ -13,10 +13,12 @@ import { LayerTree, type TreeObject } from "../store/layer-tree.js";
 import type { StoreWriter } from "../store/store-writer.js";
 import type { TarEntry, TarKind } from "../tar/entry.js";
 import { readTar, type TarLimits } from "../tar/reader.js";
-import { decompressed } from "./decompress.js";
-import { linkPath, meaningOf } from "./entry-path.js";
+import { BLOB_FILE, encodeBlobRecipe, GzipTrial, type BlobRecipe } from "./blob-recipe.js";
+import { decompressed, type Compression } from "./decompress.js";
+import { linkPath, meaningOf, type AbsoluteNames, type EntryMeaning } from "./entry-path.js";
 import { ImageError } from "./errors.js";
 import { HashedStream } from "./hashed.js";
+import { LayerAcls } from "./layer-acls.js";
 import { RECIPE_FILE, RecipeWriter } from "./recipe.js";
 
 export interface LayerSource {
@@ -30,6 +32,10 @@ export interface LayerSource {
 
 export interface LayerImportOptions {
   readonly limits?: TarLimits | undefined;
+  /** Default "strip". */
+  readonly absoluteNames?: AbsoluteNames | undefined;
+  /** The blob once more: given where a compressed blob is to be kept as an object when no recipe makes it again. */
+  readonly keepBlob?: (() => AsyncIterable<Uint8Array>) | undefined;
   /** Told of bytes of the blob as they are read. */
   readonly onBytes?: ((count: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -42,6 +48,10 @@ export interface ImportedLayer {
   readonly tarBytes: number;
   /** Bytes of objects that the store did not have before. */
   readonly addedBytes: number;
+  /** Whether an export can give the blob back as it came: plain tars are their own blobs. */
+  readonly exactBlob: boolean;
+  /** ACLs in text form that say nothing: malformed, or of names that the layer does not explain. */
+  readonly aclsLeftOut: number;
 }
 
 const types: Readonly<Record<TarKind, number>> = {
@@ -56,12 +66,21 @@ const zeros = Buffer.alloc(65_536);
 
 /** Throws ImageError, TarError, StoreError; what the source throws; the signal's reason. */
 export async function importLayer(writer: StoreWriter, hash: FastHash, source: LayerSource, options: LayerImportOptions = {}): Promise<ImportedLayer> {
-  const blob = new HashedStream(source.blob, options.onBytes);
-  const tar: HashedStream = new HashedStream(decompressed(blob, (compression) => {
+  const trial = new GzipTrial();
+  const blob = new HashedStream(source.blob, (count, chunk) => {
+    trial.blob(chunk);
+    options.onBytes?.(count);
+  });
+  let compression: Compression = "none";
+  const unpacked = decompressed(blob, (found) => {
+    compression = found;
     // A plain tar is its own blob: one digest is both.
-    tar.hashing = compression !== "none";
-  }));
+    tar.hashing = found !== "none";
+  });
+  const tar: HashedStream = new HashedStream(unpacked, (_, chunk) => trial.tar(chunk));
+  const absolute = options.absoluteNames ?? "strip";
   const tree = new LayerTree();
+  const acls = new LayerAcls();
   const recipe = new RecipeWriter();
   const needed = new Set<Digest>();
   let entries = 0;
@@ -71,25 +90,40 @@ export async function importLayer(writer: StoreWriter, hash: FastHash, source: L
     for await (const entry of reader) {
       options.signal?.throwIfAborted();
       entries++;
-      const content = entry.kind === "file" ? await putBody(writer, entry, recipe) : undefined;
+      const meaning = meaningOf(entry.name, absolute);
+      const onBody = meaning.kind === "object" && acls.wants(meaning.path, entry.size) ? (bytes: Uint8Array) => acls.account(meaning.path, bytes) : undefined;
+      const content = entry.kind === "file" ? await putBody(writer, entry, recipe, onBody) : undefined;
       if (content?.put?.added === true) addedBytes += content.put.size;
       if (content?.put !== undefined) needed.add(content.put.digest);
       await recipe.settle();
-      addEntry(tree, entry, content?.content);
+      addEntry(tree, acls, entry, meaning, content?.content, absolute);
     }
     options.signal?.throwIfAborted();
+    acls.finish();
     // The reader has read its source to the end, and so have those below it: sizes and digests are of everything.
     if (source.size !== undefined && blob.size !== source.size) throw new ImageError("ERR_IMAGE_DIGEST", `expected a layer blob of ${source.size} bytes, found ${blob.size}`);
     const blobDigest = blob.digest();
     checkDigest("layer blob", source.digest, blobDigest);
     const diffId = tar.hashing ? tar.digest() : blobDigest;
     checkDigest("diffID", source.diffId, diffId);
-    await writer.addLayer(diffId, tree.write(hash, diffId, "layer", needed), new Map([[RECIPE_FILE, await recipe.finish(diffId)]]));
-    return { diffId, entries, tarBytes: tar.size, addedBytes };
+    const how = await howToMake(writer, blobDigest, compression, trial, options.keepBlob);
+    if (how?.kind === "kept") needed.add(blobDigest);
+    const others = new Map<string, readonly Uint8Array[]>([[RECIPE_FILE, await recipe.finish(diffId)]]);
+    if (how !== undefined && compression !== "none") others.set(BLOB_FILE, [encodeBlobRecipe({ digest: blobDigest, size: blob.size, compression, how })]);
+    await writer.addLayer(diffId, tree.write(hash, diffId, "layer", needed), others);
+    return { diffId, entries, tarBytes: tar.size, addedBytes, exactBlob: compression === "none" || how !== undefined, aclsLeftOut: acls.leftOut };
   } catch (error) {
     recipe.abandon();
     throw error;
   }
+}
+
+/** How the compressed blob can be made again; undefined for plain tars, and where nobody knows. */
+async function howToMake(writer: StoreWriter, digest: Digest, compression: Compression, trial: GzipTrial, keepBlob: LayerImportOptions["keepBlob"]): Promise<BlobRecipe["how"] | undefined> {
+  const made = compression === "gzip" ? await trial.find() : undefined;
+  if (made !== undefined || compression === "none" || keepBlob === undefined) return made;
+  await writer.put(keepBlob(), digest);
+  return { kind: "kept" };
 }
 
 interface Body {
@@ -97,17 +131,28 @@ interface Body {
   readonly put: { readonly digest: Digest; readonly size: number; readonly added: boolean } | undefined;
 }
 
-/** Stores a file's bytes, holes filled, and notes in the recipe where they are. */
-async function putBody(writer: StoreWriter, entry: TarEntry, recipe: RecipeWriter): Promise<Body> {
+/** Stores a file's bytes, holes filled, and notes in the recipe where they are. `onBody` is given all of them at once. */
+async function putBody(writer: StoreWriter, entry: TarEntry, recipe: RecipeWriter, onBody: ((bytes: Uint8Array) => void) | undefined): Promise<Body> {
   if (entry.size <= INLINE_MAX) {
-    const parts: Uint8Array[] = [];
-    const stored: AsyncIterable<Uint8Array> = entry.body;
-    for await (const part of tee(stored, (bytes) => recipe.raw(bytes), entry)) parts.push(Buffer.from(part));
-    return { content: { kind: "inline", bytes: Buffer.concat(parts) }, put: undefined };
+    const bytes = await gathered(tee(entry.body, (part) => recipe.raw(part), entry));
+    onBody?.(bytes);
+    return { content: { kind: "inline", bytes }, put: undefined };
   }
-  const put = await writer.put(tee(entry.body, undefined, entry));
+  let body: AsyncIterable<Uint8Array> | Iterable<Uint8Array> = tee(entry.body, undefined, entry);
+  if (onBody !== undefined) {
+    const bytes = await gathered(body);
+    onBody(bytes);
+    body = [bytes];
+  }
+  const put = await writer.put(body);
   await recipe.object(put.digest, entry.storedSize, entry.extents);
   return { content: { kind: "object", digest: put.digest, size: put.size }, put };
+}
+
+async function gathered(parts: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const copies: Uint8Array[] = [];
+  for await (const part of parts) copies.push(Buffer.from(part));
+  return Buffer.concat(copies);
 }
 
 /** All bytes of the file, holes as zeros. `onStored` is given what the archive stores. */
@@ -149,14 +194,13 @@ function* hole(length: number): Generator<Uint8Array, undefined> {
 }
 
 /** Throws ERR_IMAGE_ENTRY for what must not be unpacked. */
-function addEntry(tree: LayerTree, entry: TarEntry, content: FileContent | undefined): void {
-  const meaning = meaningOf(entry.name);
+function addEntry(tree: LayerTree, acls: LayerAcls, entry: TarEntry, meaning: EntryMeaning, content: FileContent | undefined, absolute: AbsoluteNames): void {
   if (meaning.kind === "ignored") return;
   try {
     if (meaning.kind === "whiteout") tree.whiteout(meaning.path);
     else if (meaning.kind === "opaque") tree.opaque(meaning.path);
-    else if (entry.kind === "hardlink") tree.link(meaning.path, linkPath(entry.linkName));
-    else tree.put(meaning.path, objectOf(entry, content));
+    else if (entry.kind === "hardlink") tree.link(meaning.path, linkPath(entry.linkName, absolute));
+    else tree.put(meaning.path, objectOf(entry, acls, content));
   } catch (error) {
     // A store's tree says what is wrong with it, not with which entry.
     if ((error as { code?: unknown }).code !== "ERR_STORE_TREE") throw error;
@@ -164,7 +208,7 @@ function addEntry(tree: LayerTree, entry: TarEntry, content: FileContent | undef
   }
 }
 
-function objectOf(entry: TarEntry, content: FileContent | undefined): TreeObject {
+function objectOf(entry: TarEntry, acls: LayerAcls, content: FileContent | undefined): TreeObject {
   if (entry.uid > MAX_ID || entry.gid > MAX_ID) throw refused(entry, `expected ids up to ${MAX_ID}, found ${entry.uid}:${entry.gid}`);
   const isDevice = entry.kind === "character" || entry.kind === "block";
   if (isDevice && (entry.devMajor > 0xfff || entry.devMinor > 0xfffff)) throw refused(entry, `expected a device up to 4095:1048575, found ${entry.devMajor}:${entry.devMinor}`);
@@ -175,12 +219,14 @@ function objectOf(entry: TarEntry, content: FileContent | undefined): TreeObject
       throw refused(entry, `expected extended attributes of at most ${XATTR_SIZE_MAX} bytes under names of at most ${XATTR_NAME_MAX}, found ${value.length} under one of ${key.length}`);
     }
   }
-  return {
+  const object = {
     mode: types[entry.kind] | entry.mode, uid: entry.uid, gid: entry.gid, mtimeSec: entry.mtime.sec, mtimeNsec: entry.mtime.nsec,
     // Copies: what the reader gives are views of a whole pax header.
-    xattrs: new Map([...entry.xattrs].map(([key, value]) => [key, new Uint8Array(value)])),
+    xattrs: new Map([...entry.xattrs].map(([key, value]): [string, Uint8Array] => [key, new Uint8Array(value)])),
     content, target: entry.kind === "symlink" ? entry.linkName : "", rdev: isDevice ? makedev(entry.devMajor, entry.devMinor) : 0,
   };
+  acls.add(entry, object);
+  return object;
 }
 
 function refused(entry: TarEntry, detail: string, cause?: unknown): ImageError {

@@ -14,7 +14,7 @@ import { native } from "../sys/binding.js";
 import { copyJob, syncfsJob } from "../sys/jobs.js";
 import { digestOf, type Digest } from "./digest.js";
 import { StoreError } from "./errors.js";
-import { asStoreError, syncDirectory, writeAll, writeSynced, writing } from "./files.js";
+import { asStoreError, namesIn, syncDirectory, writeAll, writeSynced, writing } from "./files.js";
 import type { Lease } from "./leases.js";
 import { hashOfFile, type Objects } from "./objects.js";
 import type { StoreLock } from "./store-lock.js";
@@ -40,6 +40,8 @@ export interface WriterParts {
 const IN_MEMORY = 1 << 20;
 /** A run of zeros of this length becomes a hole. */
 const HOLE = 4096;
+/** Names remembered of one of the 256 folders; where there are more, each object is asked for. */
+const MAX_SEEN = 4096;
 const zeros = Buffer.alloc(65_536);
 const OBJECT_MODE = 0o400;
 
@@ -47,6 +49,8 @@ export class StoreWriter {
   readonly #parts: WriterParts;
   /** Staged and not yet published: digest and size. */
   readonly #staged = new Map<Digest, number>();
+  /** Names in the folders of visible objects, as they were when each folder was first asked about: two digits to the rest. */
+  readonly #seen = new Map<string, Set<string> | "many">();
   /** Staged layers by diffID. */
   readonly #layers = new Set<Digest>();
   #temporary = 0;
@@ -183,10 +187,15 @@ export class StoreWriter {
 
   #rename(): void {
     const { objects, staging, layers } = this.#parts;
+    const made = new Set<string>();
     for (const digest of this.#staged.keys()) {
-      mkdirSync(objects.folderOf(digest), { recursive: true, mode: 0o700 });
+      const folder = objects.folderOf(digest);
+      if (!made.has(folder)) mkdirSync(folder, { recursive: true, mode: 0o700 });
+      made.add(folder);
       // Where another writer was faster, its object is replaced by an equal one.
-      renameSync(join(staging, digest), objects.path(digest));
+      renameSync(`${staging}/${digest}`, objects.path(digest));
+      const seen = this.#seen.get(digest.slice(0, 2));
+      if (seen instanceof Set) seen.add(digest.slice(2));
     }
     this.#staged.clear();
     for (const diffId of this.#layers) {
@@ -211,9 +220,23 @@ export class StoreWriter {
   async #has(digest: Digest, size: number): Promise<boolean> {
     if (this.#staged.has(digest)) return true;
     const { objects, lock } = this.#parts;
+    // What another writer publishes meanwhile is staged once more, and replaced by what is equal to it.
+    if (!this.#wasVisible(digest)) return false;
     if (objects.stat(digest)?.size !== size) return false;
     // Looked at again under the lock, where no sweep can come between.
     return await lock.shared(() => objects.stat(digest)?.size === size && touch(objects.path(digest)));
+  }
+
+  /** A listing for each folder instead of a call for each object: most objects of a new layer are new. */
+  #wasVisible(digest: Digest): boolean {
+    const folder = digest.slice(0, 2);
+    let names = this.#seen.get(folder);
+    if (names === undefined) {
+      const listed = namesIn(this.#parts.objects.folderOf(digest));
+      names = listed.length > MAX_SEEN ? "many" : new Set(listed);
+      this.#seen.set(folder, names);
+    }
+    return names === "many" || names.has(digest.slice(2));
   }
 
   async #keep(path: string, digest: Digest, size: number): Promise<PutResult> {

@@ -10,7 +10,7 @@ import { fsckStore } from "../../lib/store/fsck.js";
 import { openStore, type Store } from "../../lib/store/store.js";
 import { sweepStore } from "../../lib/store/sweep.js";
 import { indexLines } from "../store/trees.js";
-import { block, gnuTar, randomFrom } from "../tar/archive.js";
+import { block, gnuTar, padded, pax, randomFrom } from "../tar/archive.js";
 import { addImage, addIndex, dockerArchive, emptyLayout, layoutTar, named, tarOf, writeLayout, zstdOf, zstdOfZeros, type Entry, type Packing } from "./images.js";
 
 const big = (seed: number, length: number): string => {
@@ -262,10 +262,10 @@ describe("import of images", () => {
 
   describe("with entries that must not be unpacked", () => {
     const hostile: [what: string, ...entries: Entry[]][] = [
-      ["a name with ..", { name: "../etc/passwd" }], ["a name with .. inside", { name: "a/../../b" }], ["an absolute name", { name: "/etc/passwd" }],
+      ["a name with ..", { name: "../etc/passwd" }], ["a name with .. inside", { name: "a/../../b" }], ["an absolute name with ..", { name: "/../etc/passwd" }],
       ["a name that is too long", { name: "x".repeat(256) }], ["a name that is too deep", { name: "d/".repeat(4097) + "f" }],
-      ["a hard link to ..", { name: "l", kind: "hardlink", linkName: "../../etc/shadow" }], ["a hard link to an absolute name", { name: "l", kind: "hardlink", linkName: "/etc/shadow" }],
-      ["a hard link to the root", { name: "l", kind: "hardlink", linkName: "./" }], ["a hard link to a whiteout", { name: "l", kind: "hardlink", linkName: ".wh.x" }],
+      ["a hard link to ..", { name: "l", kind: "hardlink", linkName: "../../etc/shadow" }], ["a hard link to an absolute name with ..", { name: "l", kind: "hardlink", linkName: "/a/../../etc/shadow" }],
+      ["a hard link to the root", { name: "l", kind: "hardlink", linkName: "./" }], ["a hard link to an absolute root", { name: "l", kind: "hardlink", linkName: "/" }], ["a hard link to a whiteout", { name: "l", kind: "hardlink", linkName: ".wh.x" }],
       ["a hard link to a directory", { name: "d/", kind: "directory" }, { name: "l", kind: "hardlink", linkName: "d" }],
       ["an entry behind a symbolic link", { name: "l", kind: "symlink", linkName: "/etc" }, { name: "l/passwd" }],
       ["a directory entry behind a symbolic link", { name: "l", kind: "symlink", linkName: ".." }, { name: "l/d/", kind: "directory" }],
@@ -281,6 +281,19 @@ describe("import of images", () => {
       it(`refuses ${what}, and leaves nothing behind`, async () => {
         expect(await outcome(fileWith(await tarOf({ name: "good", body: big(6, 1000) }, ...entries)), { names: ["a"] })).to.equal("ERR_IMAGE_ENTRY");
         await isEmpty();
+      });
+    }
+    const absolute: [what: string, ...entries: Entry[]][] = [
+      ["an absolute name", { name: "/etc/passwd", body: "x" }], ["a hard link to an absolute name", { name: "etc/passwd", body: "x" }, { name: "l", kind: "hardlink", linkName: "//etc/passwd" }],
+      ["an absolute whiteout", { name: "/etc/passwd", body: "x" }, { name: "/etc/.wh.shadow" }],
+    ];
+    for (const [what, ...entries] of absolute) {
+      it(`takes ${what} from the layer's root, or refuses it when told to`, async () => {
+        const file = fileWith(await tarOf(...entries));
+        expect(await outcome(file, { names: ["a"], absoluteNames: "refuse" })).to.equal("ERR_IMAGE_ENTRY");
+        await isEmpty();
+        await importImage(store, file, { names: ["a"] });
+        expect((await treeOf("a")).map((line) => line.replace(/ #\d+$/, ""))).to.deep.equal(["/etc 40755 0:0 0.0", '/etc/passwd 100644 "x"', ...(what.includes("link") ? ['/l 100644 "x"'] : [])]);
       });
     }
     it("refuses a hard link to nothing when the chain is merged, and the layer alone stays as it is", async () => {
@@ -303,6 +316,37 @@ describe("import of images", () => {
     expect(index.opaque(index.find(index.find(0, "d"), "gone"))).to.equal(true);
     index.close();
     expect((await tarAgain(digestOf(tar))).equals(tar)).to.equal(true);
+  });
+
+  it("turns ACLs in text form into attributes, names through the layer's own accounts, and gives the tar back as it was", async () => {
+    const acl = (text: string, key = "access"): Record<string, string> => ({ [`SCHILY.acl.${key}`]: text });
+    const passwd = "root:x:0:0::/:/bin/sh\njoe:x:1000:1000::/:/bin/sh\n";
+    const entry = (name: string, records: Record<string, string>, body = "", type = "0"): Buffer =>
+      Buffer.concat([pax(Object.entries(records)), block({ name, type, size: body.length, put: [[100, "0000664"]] }), padded(body)]);
+    const named = "user::rw-,user:joe:r--,group::r--,mask::rw-,other::---";
+    const tar = Buffer.concat([
+      entry("before", acl(named)), entry("number", acl(named.replace("joe:r--", "who:r--:1000"))), entry("plain", acl("user::rw-,group::r--,other::---")), entry("unknown", acl(named.replace("joe", "eve"))),
+      entry("dir/", { ...acl(named), ...acl(named, "default") }, "", "5"), entry("file-default", acl(named, "default")), entry("malformed", acl("user")),
+      block({ name: "etc/passwd", size: passwd.length }), padded(passwd), Buffer.alloc(1024),
+    ]);
+    const events: ImportEvent[] = [];
+    await importImage(store, fileWith(tar), { names: ["acl"], onEvent: (event) => events.push(event) });
+    const { diffId, layer } = events.find((event) => event.type === "layer") as Extract<ImportEvent, { type: "layer" }>;
+    expect(layer!.aclsLeftOut).to.equal(2);
+    const index = store.openLayer(diffId);
+    const shown = (name: string): unknown[] => {
+      const row = index.find(0, name);
+      return [(index.mode(row) & 0o7777).toString(8), ...[...index.xattrs(row)].map(([key, value]) => `${key} ${value.length} ${value[22] ?? ""}`)];
+    };
+    const access = "system.posix_acl_access 44 "; // version, and five entries
+    expect(shown("before")).to.deep.equal(["660", `${access}4`]);
+    expect(Buffer.from(index.xattrs(index.find(0, "before")).get("system.posix_acl_access")!).readUInt32LE(16)).to.equal(1000);
+    expect(shown("number")).to.deep.equal(shown("before"));
+    expect(shown("plain")).to.deep.equal(["640"]);
+    expect(shown("dir")).to.deep.equal(["660", `${access}4`, "system.posix_acl_default 44 4"]);
+    for (const name of ["unknown", "file-default", "malformed"]) expect(shown(name), name).to.deep.equal(["664"]);
+    index.close();
+    expect((await tarAgain(diffId)).equals(tar)).to.equal(true);
   });
 
   it("stops when it is told to, and leaves nothing behind", async () => {
