@@ -41,7 +41,7 @@ describe("INIT", () => {
     const flags = body?.readUInt32LE(12) ?? 0;
     for (const bit of [0, 5, 6, 13, 15, 16, 17, 18, 20, 22, 23, 24, 28, 29, 30]) expect(flags & (1 << bit), `bit ${bit}`).to.not.equal(0);
     for (const bit of [1, 3, 4, 7, 8, 9, 10, 12, 14, 19]) expect(flags & (1 << bit), `bit ${bit}`).to.equal(0);
-    expect(body?.readUInt32LE(32)).to.equal(1 << 4);
+    expect(body?.readUInt32LE(32)).to.equal(1 << 4 | 1 << 6);
     expect([body?.readUInt16LE(16), body?.readUInt16LE(18), body?.readUInt32LE(20), body?.readUInt32LE(24), body?.readUInt16LE(28)])
       .to.deep.equal([64, 48, 1 << 20, 1, 256]);
     expect(await kernel.session.ready).to.include({ zeroOpen: true, writeback: true, passthrough: false });
@@ -51,7 +51,7 @@ describe("INIT", () => {
     const kernel = new ScriptedKernel({ dataMode: "passthrough", maxStackDepth: 2, acl: false });
     const body = kernel.init()?.body;
     expect(body?.readUInt32LE(12) ?? 0).to.satisfy((flags: number) => (flags & (1 << 3)) !== 0 && (flags & (1 << 16 | 1 << 17 | 1 << 20)) === 0);
-    expect(body?.readUInt32LE(32)).to.equal(1 << 4 | 1 << 5);
+    expect(body?.readUInt32LE(32)).to.equal(1 << 4 | 1 << 5 | 1 << 6);
     expect(body?.readUInt32LE(36)).to.equal(2);
     expect(await kernel.session.ready).to.include({ passthrough: true, zeroOpen: false });
   });

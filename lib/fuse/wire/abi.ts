@@ -90,6 +90,7 @@ export const FUSE_INIT_EXT = 1 << 30;
 // ── INIT flags, high word (bits 32…63 shifted down) ──
 export const FUSE_DIRECT_IO_ALLOW_MMAP = 1 << 4;
 export const FUSE_PASSTHROUGH = 1 << 5;
+export const FUSE_NO_EXPORT_SUPPORT = 1 << 6;
 
 // ── flags of single requests and replies ──
 export const FATTR_MODE = 1 << 0;
