@@ -25,6 +25,17 @@ export function redirectStderr(logFile: string | undefined): void {
   closeSync(log);
 }
 
+/** Whether process `pid` has a FUSE connection open; true when it cannot be told, false when the process is gone. */
+export function isServing(pid: string): boolean {
+  let fds: string[];
+  try {
+    fds = readdirSync(`/proc/${pid}/fd`);
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== "ENOENT";
+  }
+  return fds.some((fd) => target(pid, Number(fd)) === "/dev/fuse");
+}
+
 function entriesOf(folder: string): string[] {
   try {
     return readdirSync(folder);

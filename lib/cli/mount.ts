@@ -4,6 +4,7 @@
  * and only when the kernel has had its first answer the starter is told to end.
  */
 import { listen, startServing, type Starter } from "./daemon.js";
+import { isServing } from "./descriptors.js";
 import { parseMount, type CallStyle, type MountRequest } from "./mount-arguments.js";
 import { complain, messageOf, print } from "./output.js";
 
@@ -38,13 +39,32 @@ async function version(): Promise<number> {
   return 0;
 }
 
+/** Longest waits for an upper in use, in ms: by a mount, which is the caller's mistake; by the server of one that is gone and is still syncing. */
+const MOUNTED_MS = 1000;
+const ENDING_MS = 60_000;
+
+/** An unmount returns before its server has written everything and let go of the upper: who mounts again at once must not be refused. */
+async function whenFree<T>(open: () => T): Promise<T> {
+  const started = Date.now();
+  for (;;) {
+    try {
+      return open();
+    } catch (error) {
+      const holder = (error as { code?: unknown }).code === "EBUSY" ? /by process (\d+)$/.exec(messageOf(error))?.[1] : undefined;
+      if (holder === undefined || Date.now() - started > (isServing(holder) ? MOUNTED_MS : ENDING_MS)) throw error;
+    }
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
 /** Serves until the mount is gone; with a starter, as a daemon. */
 async function serve(request: MountRequest, starter: Starter | undefined): Promise<number> {
   const [{ detachProcess, mount, overlay }, { mountOptionsOf, stackOf }] = await Promise.all([import("../index.js"), import("./mount-stack.js")]);
   if (starter !== undefined) detachProcess();
   // New objects have the mode that the caller's own umask left of it.
   process.umask(0);
-  const tree = overlay(stackOf(request, process.env));
+  const stack = stackOf(request, process.env);
+  const tree = await whenFree(() => overlay(stack));
   process.chdir("/");
   const mounted = await mount(tree, request.mountpoint, { ...mountOptionsOf(request, process.getuid?.() === 0), log: complain });
   const unmountNow = async (): Promise<void> => {

@@ -161,6 +161,13 @@ describe("stratafs mount", function () {
     expect(isMounted()).to.equal(false);
   });
 
+  it("mounts again at once what has just been unmounted, and refuses what is still mounted", () => {
+    const script = `for i in 1 2 3 4 5 6; do ${stratafs} mount -o ${STACK} m || exit 1; dd if=/dev/zero of=m/big$i bs=1M count=20 status=none; umount m; done; ${stratafs} mount -o ${STACK} m; ${stratafs} mount -o ${STACK} b`;
+    const { status, stderr } = shell(script, here());
+    expect({ status }, stderr).to.deep.equal({ status: 1 });
+    expect(stderr).to.match(/^stratafs: EBUSY[^\n]*is in use by process \d+\n$/);
+  });
+
   it("sends what goes wrong later to log=FILE, relative to the caller's cwd", () => {
     expect(command(["mount", "-o", `${STACK},log=m.log`, "m"], here()).status).to.equal(0);
     expect(command(["umount", "m"], here()).status).to.equal(0);
