@@ -67,6 +67,9 @@ export class IndexedLayer implements Layer {
   readonly #verified: Uint8Array | undefined;
   /** Files with several names, by row, while they are not released. */
   readonly #linked = new Map<number, IndexedNode>();
+  /** The attributes that were asked for last: a node's are asked for several times while it is made. */
+  #lastRow = -1;
+  #lastAttr: Attr | undefined;
   /** O_NOATIME while the process may say so. */
   #noatime = O_NOATIME;
   #closed = false;
@@ -120,8 +123,16 @@ export class IndexedLayer implements Layer {
   }
 
   attr(node: LayerNode): Attr {
-    const index = this.#index;
     const row = this.#row(node);
+    if (row !== this.#lastRow || this.#lastAttr === undefined) {
+      this.#lastAttr = this.#attrOf(row);
+      this.#lastRow = row;
+    }
+    return this.#lastAttr;
+  }
+
+  #attrOf(row: number): Attr {
+    const index = this.#index;
     const mode = index.mode(row);
     const size = (mode & S_IFMT) === S_IFDIR ? DIRECTORY_BYTES : index.size(row);
     const mtimeSec = index.mtimeSec(row);
