@@ -48,7 +48,7 @@ function main(): number {
   } finally {
     if (values.keep === true) console.log(`kept: ${ground}`);
     else clean(ground);
-    spawnSync("userdel", [user]);
+    removeUser(user);
   }
   console.log(`\n${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`);
   return counts.failed === 0 ? 0 : 1;
@@ -104,6 +104,13 @@ function makeUser(user: string, ground: string): string | undefined {
   if (status !== 0) return `useradd: ${stderr.trim()}`;
   if (!isInstalled("newuidmap")) return "newuidmap not installed";
   return readFileSync("/etc/subuid", "utf8").includes(`${user}:`) ? undefined : "useradd gave no subordinate ids";
+}
+
+/** podman leaves a process that holds the user's namespace; a user with processes cannot be removed. */
+function removeUser(user: string): void {
+  const { stdout } = spawnSync("pgrep", ["-u", user], { encoding: "utf8" });
+  for (const pid of (stdout ?? "").split("\n")) if (pid !== "") spawnSync("kill", ["-KILL", pid]);
+  spawnSync("userdel", ["--force", user]);
 }
 
 /** Why the ordinary user cannot mount with `program`. */
