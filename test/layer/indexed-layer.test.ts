@@ -1,15 +1,18 @@
 import { expect } from "chai";
 import * as fs from "node:fs";
-import { makedev, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG, S_IFSOCK } from "../../lib/base/mode.js";
+import { makedev, O_RDONLY, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG, S_IFSOCK } from "../../lib/base/mode.js";
 import { pathBytes } from "../../lib/base/name.js";
 import { IndexedLayer } from "../../lib/layer/indexed-layer.js";
 import type { IndexedLayerOptions } from "../../lib/layer/indexed-layer.js";
-import { optionsOf } from "../../lib/layer/tree-description.js";
+import { entry, optionsOf } from "../../lib/layer/tree-description.js";
 import type { EntryOptions, TreeDescription } from "../../lib/layer/tree-description.js";
+import { Overlay } from "../../lib/overlay/overlay.js";
 import { digestOf } from "../../lib/store/digest.js";
 import { IndexReader } from "../../lib/store/index-reader.js";
 import { LayerTree, type TreeObject } from "../../lib/store/layer-tree.js";
 import { mergeChain } from "../../lib/store/chain-merge.js";
+import { native } from "../../lib/sys/binding.js";
+import type { OpenFile } from "../../lib/vfs.js";
 import { layerContract } from "../contract/layer.js";
 import { hash, id } from "../store/trees.js";
 import { codeOf, contentOf, n, nodeAt, removeFolder, temporaryFolder, treeOf } from "./disk-world.js";
@@ -166,6 +169,41 @@ describe("an indexed layer", () => {
       expect(codeOf(() => layer.open(nodeAt(layer, "big")))).to.equal("ELOOP");
       layer.close();
     });
+  });
+
+  it("shows names, attributes, listings, links, attributes and small bodies through the merged view without a call of the addon", () => {
+    const { layer } = layerOf({ etc: { hosts: "1", long: "a longer body" }, link: entry({ target: "etc/hosts" }), x: entry({ content: "", xattrs: { "user.a": "1" } }) });
+    const tree = new Overlay(undefined, [layer]);
+    const calls: string[] = [];
+    const addon = native as unknown as Record<string, (...args: unknown[]) => unknown>;
+    const real = { ...addon };
+    for (const [name, call] of Object.entries(real)) {
+      if (typeof call !== "function") continue;
+      addon[name] = (...args) => {
+        calls.push(name);
+        return call(...args);
+      };
+    }
+    try {
+      const etc = tree.lookup(tree.root, n("etc"))!;
+      const hosts = tree.lookup(etc, n("hosts"))!;
+      for (const node of [tree.root, etc, hosts, tree.lookup(etc, n("long"))!]) tree.getAttr(node);
+      expect(tree.lookup(etc, n("none"))).to.equal(undefined);
+      expect(tree.openDir(etc).map(({ name }) => name as string)).to.include.members(["hosts", "long"]);
+      expect(tree.readlink(tree.lookup(tree.root, n("link"))!)).to.equal("etc/hosts");
+      const x = tree.lookup(tree.root, n("x"))!;
+      expect([tree.listXattr(x), tree.getXattr(x, "user.a")?.length, tree.getXattr(hosts, "security.capability")]).to.deep.equal([["user.a"], 1, undefined]);
+      const file = tree.open(hosts, O_RDONLY) as OpenFile;
+      const body = Buffer.alloc(4);
+      expect([file.read(body, 0), body[0]]).to.deep.equal([1, 0x31]);
+      void file.close();
+      expect(calls).to.deep.equal([]);
+      void (tree.open(tree.lookup(etc, n("long"))!, O_RDONLY) as OpenFile).close();
+      expect(calls).to.include("open");
+    } finally {
+      Object.assign(addon, real);
+      tree.close();
+    }
   });
 
   it("refuses nodes of other layers", () => {
