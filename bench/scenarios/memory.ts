@@ -60,3 +60,24 @@ export const pageCache: Scenario = {
     expect("stamp through the second mount", byte.readUInt32LE(0), cell.sizes.largeMiB > 1 ? 1 : 0);
   },
 };
+
+export const pageCacheMany: Scenario = {
+  name: "page-cache-twenty-mounts",
+  group: "Memory",
+  about: "page cache taken by the small files read through twenty mounts of the same lowers; wants a quiet machine",
+  unit: "MiB",
+  fixture: "tree",
+  layered: false,
+  cold: true,
+  run(cell) {
+    const roots = [cell.root];
+    while (roots.length < 2 * cell.sizes.mounts) roots.push(cell.mountAnother());
+    const before = cell.pageCacheBytes();
+    let ops = 0;
+    for (const root of roots) ops += cell.work("read-all", join(root, "small")).ops;
+    return { value: (cell.pageCacheBytes() - before) / 2 ** 20, operations: ops };
+  },
+  check(cell, { operations }) {
+    expect("files", operations, 2 * cell.sizes.mounts * cell.sizes.smallFiles);
+  },
+};

@@ -6,7 +6,7 @@ import { cBuild } from "./c-build.js";
 import { git } from "./git.js";
 import { mapCold, mapWarm, readCold, readWarm } from "./large-read.js";
 import { append, writeRandom, writeSequential, writeSync } from "./large-write.js";
-import { memoryIdle, memoryUsed, pageCache } from "./memory.js";
+import { memoryIdle, memoryUsed, pageCache, pageCacheMany } from "./memory.js";
 import { missingAgain, missingFirst } from "./missing-names.js";
 import { npmCi } from "./npm-ci.js";
 import { openReadClose } from "./open-read-close.js";
@@ -28,5 +28,5 @@ export const SCENARIOS: readonly Scenario[] = [
   ...parallel,
   ...[unpack, git, npmCi, pythonCold, pythonWarm, cBuild],
   ...[mountLatency, mountAndWalk, containerStart],
-  ...[memoryIdle, memoryUsed, pageCache],
+  ...[memoryIdle, memoryUsed, pageCache, pageCacheMany],
 ];

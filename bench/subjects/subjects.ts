@@ -2,6 +2,7 @@
 import { kernelOverlayfs } from "./kernel-overlayfs.js";
 import { mountProgram } from "./mount-program.js";
 import { plain } from "./plain.js";
+import { storeSubjects } from "./store.js";
 import { stratafsSubjects } from "./stratafs.js";
 import type { Subject } from "./subject.js";
 import { unionfsFuse } from "./unionfs-fuse.js";
@@ -14,6 +15,7 @@ export interface Peer {
 export function allSubjects(peers: readonly Peer[]): readonly Subject[] {
   return [
     ...stratafsSubjects,
+    ...storeSubjects,
     kernelOverlayfs,
     mountProgram("fuse-overlayfs", "fuse-overlayfs", "the mount program of podman and buildah"),
     ...peers.map((peer) => mountProgram(peer.name, peer.path, `--peer ${peer.path}`)),
