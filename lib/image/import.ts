@@ -27,7 +27,7 @@ export interface ImportOptions extends Choice {
   readonly names?: readonly string[];
   /** Bounds of each layer's tar. Defaults: 128 GiB, holding files of 256 GiB in all, and those of TarLimits. */
   readonly limits?: TarLimits;
-  /** What to do with names in layers that begin with a slash. Default "strip". */
+  /** What to do with names in layers that begin with a slash. Default "refuse". */
   readonly absoluteNames?: AbsoluteNames;
   /** Keep compressed blobs that cannot be made again as they are, so that an export has them; they take their space. Default false. */
   readonly keepBlobs?: boolean;

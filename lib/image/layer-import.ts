@@ -32,7 +32,7 @@ export interface LayerSource {
 
 export interface LayerImportOptions {
   readonly limits?: TarLimits | undefined;
-  /** Default "strip". */
+  /** Default "refuse". */
   readonly absoluteNames?: AbsoluteNames | undefined;
   /** The blob once more: given where a compressed blob is to be kept as an object when no recipe makes it again. */
   readonly keepBlob?: (() => AsyncIterable<Uint8Array>) | undefined;
@@ -78,7 +78,7 @@ export async function importLayer(writer: StoreWriter, hash: FastHash, source: L
     tar.hashing = found !== "none";
   });
   const tar: HashedStream = new HashedStream(unpacked, (_, chunk) => trial.tar(chunk));
-  const absolute = options.absoluteNames ?? "strip";
+  const absolute = options.absoluteNames ?? "refuse";
   const tree = new LayerTree();
   const acls = new LayerAcls();
   const recipe = new RecipeWriter();
