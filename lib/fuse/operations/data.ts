@@ -81,9 +81,13 @@ export const fallocate: Operation = (s) => {
   const position = request.u64(FALLOCATE_IN.offset);
   const length = request.u64(FALLOCATE_IN.length);
   const mode = request.u32(FALLOCATE_IN.mode);
+  const { uid, gid, pid, umask } = request.caller;
+  const caller: Caller = { uid, gid, pid, umask };
   return withFile(s, entry, "write", (file) => {
     changed(s, entry);
-    return thenOn(s, file, file.allocate(mode, position, length), () => 0);
+    // The kernel has no word for it here, as it has for a write: who is not root ends the file's privileges.
+    const killed = uid === 0 ? undefined : s.tree.setAttr(entry.node, { killPrivileges: true }, caller);
+    return thenOn<unknown>(s, file, killed, () => thenOn(s, file, file.allocate(mode, position, length), () => 0));
   });
 };
 

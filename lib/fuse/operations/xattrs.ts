@@ -25,7 +25,9 @@ export const getxattr: Operation = (s) => {
 };
 
 export const listxattr: Operation = (s) => {
-  const keys = s.tree.listXattr(s.nodes.get(s.request.nodeid).node);
+  let keys = s.tree.listXattr(s.nodes.get(s.request.nodeid).node);
+  // As disk filesystems do; that others may not read them the kernel sees to.
+  if (s.request.caller.uid !== 0) keys = keys.filter((key) => !key.startsWith("trusted."));
   const size = s.request.u32(GETXATTR_IN.size);
   let length = 0;
   for (const key of keys) length += key.length + 1;
