@@ -28,14 +28,21 @@ export class RemoteFs {
    */
   async do<T = unknown>(call: Call, ...args: unknown[]): Promise<T> {
     const timer = setTimeout(() => this.#child.kill("SIGKILL"), CALL_MS);
+    const over = new AbortController();
+    const { signal } = over;
+    const answered = once(this.#child, "message", { signal });
+    const ended = once(this.#child, "exit", { signal }).then(() => [undefined]);
+    // The one that loses the race is called off.
+    for (const waiting of [answered, ended]) waiting.catch(() => {});
     try {
       this.#child.send({ call, args });
-      const [answer] = (await Promise.race([once(this.#child, "message"), once(this.#child, "exit").then(() => [undefined])])) as [Answer | undefined];
+      const [answer] = (await Promise.race([answered, ended])) as [Answer | undefined];
       if (answer === undefined) throw new Error(`${call} ${String(args[0])} was not answered`);
       if ("code" in answer) throw Object.assign(new Error(answer.message), { code: answer.code });
       return answer.value as T;
     } finally {
       clearTimeout(timer);
+      over.abort();
     }
   }
 
