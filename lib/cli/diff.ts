@@ -1,22 +1,71 @@
-/** `stratafs diff`: what an upper directory changes, as lines or as JSON. */
-import { directoryLayer, openLayer, overlay, textOf, type LayerDescription } from "../index.js";
+/** `stratafs diff`: what an upper directory or a container changes, or what differs between two images, as lines or as JSON. */
+import { statSync } from "node:fs";
+import { join } from "node:path";
+import { diffImages, directoryLayer, openLayer, overlay, storeLayer, textOf, type Difference, type LayerDescription, type Store, type StoredContainer } from "../index.js";
 import { readArguments } from "./arguments.js";
 import { changesOf, type Change } from "./changes.js";
+import { asRoot } from "./inside.js";
 import { print } from "./output.js";
+import { shownPath } from "./shown-path.js";
+import { storeFor, storeIds, storeOption, targetOf } from "./store-options.js";
 import { UsageError } from "./usage.js";
 
-/** Throws UsageError; FsError when a directory cannot be read. */
+/** Throws UsageError; FsError when a directory cannot be read; StoreError. */
 export async function diffCommand(args: readonly string[]): Promise<number> {
-  const options = { lower: { type: "string", multiple: true }, json: { type: "boolean" } } as const;
+  const options = { ...storeOption, lower: { type: "string", multiple: true }, "no-times": { type: "boolean" }, json: { type: "boolean" } } as const;
   const { values, positionals } = readArguments("diff", args, options);
-  const [upper, second] = positionals;
-  if (upper === undefined || upper === "") throw new UsageError("diff: no upper directory given");
-  if (second !== undefined) throw new UsageError(`diff: expected one upper directory, found also ${JSON.stringify(second)}`);
-  // An ordinary user's upper has one owner, whoever owns the lowers: that is no change of his.
-  const ids = process.getuid!() === 0 ? {} : { ids: { squashUid: 0, squashGid: 0 } };
-  const lowers = (values.lower ?? []).map((path) => directoryLayer(path, ids));
-  for (const change of await diffOf(directoryLayer(upper, ids), lowers)) print(values.json === true ? jsonLine(change) : plainLine(change));
-  return 0;
+  const [first, second, third] = positionals;
+  if (first === undefined || first === "") throw new UsageError("diff: no upper directory, container or image given");
+  if (third !== undefined) throw new UsageError(`diff: expected at most two names, found also ${JSON.stringify(third)}`);
+  const say = (change: Change): void => print(values.json === true ? jsonLine(change) : plainLine(change));
+  const isUpper = values.lower !== undefined || (second === undefined && statSync(first, { throwIfNoEntry: false })?.isDirectory() === true);
+  if (isUpper) {
+    if (second !== undefined) throw new UsageError(`diff: expected one upper directory, found also ${JSON.stringify(second)}`);
+    // An ordinary user's upper has one owner, whoever owns the lowers: that is no change of his.
+    const ids = process.getuid!() === 0 ? {} : { ids: { squashUid: 0, squashGid: 0 } };
+    const lowers = (values.lower ?? []).map((path) => directoryLayer(path, ids));
+    for (const change of await diffOf(directoryLayer(first, ids), lowers)) say(change);
+    return 0;
+  }
+  return await asRoot("diff", args, async () => {
+    const store = await storeFor(values.store);
+    const a = targetOf(store, first);
+    if (second === undefined) {
+      if (a.kind === "image") throw new UsageError(`diff: ${first} is an image; give another to compare it with, or a container`);
+      for (const change of await containerChanges(store, a.container)) say(change);
+      return 0;
+    }
+    const b = targetOf(store, second);
+    if (a.kind === "container") throw new UsageError(`diff: ${first} is a container; the image goes first`);
+    if (b.kind === "container") {
+      if (b.container.layers.join() !== a.image.layers.join()) throw new Error(`diff: container ${second} is not above ${first} but above another image, once called ${b.container.image}`);
+      for (const change of await containerChanges(store, b.container)) say(change);
+      return 0;
+    }
+    for await (const difference of diffImages(store, first, second, { times: values["no-times"] !== true })) {
+      const change = changeOf(difference);
+      if (change !== undefined) say(change);
+    }
+    return 0;
+  });
+}
+
+/** What a container changes in its image. */
+async function containerChanges(store: Store, { name, layers }: StoredContainer): Promise<Change[]> {
+  return await diffOf(directoryLayer(join(store.folder("containers"), name, "upper"), storeIds()), [await storeLayer(store.path, layers, storeIds())]);
+}
+
+const partNames = {
+  type: "kind", mode: "mode", owner: "owner", content: "data", target: "target", device: "device", xattrs: "xattrs", mtime: "times", links: undefined,
+} as const;
+
+/** In the words of a directory's diff, where a directory's time says only that its names changed, and link counts nothing; undefined then. */
+function changeOf(difference: Difference): Change | undefined {
+  const { path } = difference;
+  const type = difference.mode & 0o170000;
+  if (difference.kind !== "changed") return difference.kind === "added" ? { change: "added", path, type } : { change: "deleted", path };
+  const parts = difference.parts.filter((part) => part !== "mtime" || type !== 0o040000).map((part) => partNames[part]).filter((part) => part !== undefined);
+  return parts.length === 0 ? undefined : { change: "changed", path, type, parts };
 }
 
 /** The changes of `upper` over `lowers`, topmost first; over nothing known when there are none. */
@@ -35,8 +84,8 @@ const letters = { added: "A", changed: "C", deleted: "D", renamed: "R", upper: "
 
 /** "R /new <- /old"; a directory ends in a slash, and a control character is \xHH so that a line stays a line. */
 export function plainLine(change: Change): string {
-  const from = change.from === undefined || change.change !== "renamed" ? "" : ` <- ${shown(change.from)}`;
-  return `${letters[change.change]} ${shown(change.path)}${change.type === 0o040000 ? "/" : ""}${from}`;
+  const from = change.from === undefined || change.change !== "renamed" ? "" : ` <- ${shownPath(change.from)}`;
+  return `${letters[change.change]} ${shownPath(change.path)}${change.type === 0o040000 ? "/" : ""}${from}`;
 }
 
 /** One JSON object without line breaks. */
@@ -45,10 +94,6 @@ export function jsonLine({ change, path, type, from, parts, opaque, metadataOnly
     change, path: textOf(path), type: type === undefined ? undefined : typeName(type), from: from === undefined ? undefined : textOf(from),
     parts, opaque, metadataOnly,
   });
-}
-
-function shown(path: string): string {
-  return textOf(path).replace(/[\x00-\x1f\x7f]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`);
 }
 
 function typeName(type: number): string {

@@ -7,6 +7,14 @@ const overview = `stratafs: copy-on-write filesystem layers, mounted through FUS
   stratafs umount [-l] MOUNTPOINT                   unmount it
   stratafs run [OPTIONS] -- COMMAND [ARGUMENT...]   run a process in a copy-on-write root
   stratafs diff UPPER [--lower DIR]... [--json]     list what an upper directory changes
+
+  stratafs import SOURCE [--name NAME]              an image, a tar or a directory into the store
+  stratafs export IMAGE TARGET                      an image out of it
+  stratafs images | tag | inspect | ls | cat        look at images
+  stratafs diff A B                                 what differs between two images, or an image and a container
+  stratafs create IMAGE, run IMAGE|CONTAINER        a container above an image; a process in it
+  stratafs ps | rm | commit | squash | bundle       containers, and images made of them
+  stratafs stats | fsck | sweep                     the store itself
   stratafs --version, stratafs COMMAND --help
 
 Called by the name fuse-overlayfs, or by mount -t fuse.stratafs, it behaves as stratafs mount.`;
@@ -67,6 +75,7 @@ Unmounts; everything written is in the upper directory when it returns.
   -l, --lazy   detach now, finish when nobody uses it any more`,
 
   run: `stratafs run [OPTIONS] -- COMMAND [ARGUMENT...]
+stratafs run [OPTIONS] IMAGE|CONTAINER [-- COMMAND [ARGUMENT...]]
 
 Runs COMMAND with the merged layers as its root filesystem, in its own mount, pid, uts and ipc namespaces, as root or as an
 ordinary user (who is then root in a user namespace). Ends with COMMAND's exit status, or 128+N when signal N killed it.
@@ -85,11 +94,26 @@ ordinary user (who is then root in a user namespace). Ends with COMMAND's exit s
                      show the host's SRC at DST, which must exist in the root; may be repeated
   --hostname NAME    the host name it sees
   --no-network       a network of its own with nothing but a loopback device
-  --data MODE        auto, passthrough or cached, as for mount`,
+  --data MODE        auto, passthrough or cached, as for mount
+
+With an image or container of the store, its Env, Entrypoint, Cmd, WorkingDir and User count, and the caller's variables do not. COMMAND
+stands for Cmd. A container of an image is made for the run and removed after it, unless --name or --keep is given. A container
+goes before an image of the same name.
+
+  --name NAME        keep the changes in a container of this name
+  --keep             keep them in one with a name of its own, and say which
+  --entrypoint PROGRAM
+                     instead of the image's; '' for none
+  --user USER[:GROUP]
+                     also names, which the image's /etc/passwd and /etc/group know
+  --verify           compare the content of each file with its digest when it is first opened
+  --store DIR        the store; see stratafs images --help`,
 
   diff: `stratafs diff UPPER [--lower DIR]... [--json]
+stratafs diff CONTAINER | IMAGE IMAGE | IMAGE CONTAINER [--store DIR] [--json]
 
-Lists what an upper directory does to the layers below it, one line each: a letter, a space and the path.
+Lists what an upper directory does to the layers below it, or a container to its image, or what the second image has other than the
+first; one line each: a letter, a space and the path.
 
   A  added          the lowers have nothing of this name
   C  changed        in data, owner, mode, times, xattrs or kind
@@ -101,7 +125,122 @@ Without --lower nobody can tell added from changed: both are then listed as
   U  in the upper   added or changed
 
   --lower DIR   what was below, topmost first, may be repeated
-  --json        one JSON object per line: {"change": "added", "path": "/etc/motd", ...}`,
+  --json        one JSON object per line: {"change": "added", "path": "/etc/motd", ...}
+  --no-times    between images, modification times do not count`,
+
+  import: `stratafs import SOURCE [--name NAME]... [--store DIR]
+
+Puts an image into the store: an OCI image layout (directory or tar), a docker archive (docker save), the tar of a root filesystem, plain,
+gzip or zstd, or a directory. SOURCE may be - for standard input. What is not as announced stores nothing.
+
+  --name NAME        the image's name instead of its own; needed where it has none; may be repeated
+  --reference NAME   which image, where SOURCE holds several
+  --platform OS/ARCH[/VARIANT]
+                     which platform; this machine's unless given
+  --absolute-names refuse|strip
+                     what to do with names in layers that begin with a slash; refuse unless given
+  --keep-blobs       keep compressed layers that cannot be made again as they were
+  --json             events, one JSON object per line
+  --store DIR        the store; see stratafs images --help`,
+
+  export: `stratafs export IMAGE TARGET [--format FORMAT] [--store DIR]
+
+Writes an image: the layers' tars are those that were imported, byte for byte.
+
+  --format oci       an OCI image layout in the directory TARGET, which is made or empty (unless given)
+  --format oci-tar, --format docker
+                     a tar of that, or what docker load reads, in the file TARGET; - for standard output
+  --compression original|gzip|none
+                     the blobs that were imported where they can be made again; all in one way of ours; plain tars
+  --json             events, one JSON object per line
+  --store DIR        the store; see stratafs images --help`,
+
+  images: `stratafs images [--store DIR] [--json]
+
+Lists the images: name, the first digits of the configuration's digest, layers, size of all files, size of what no other image has.
+
+  --json        one JSON object per line
+  --store DIR   the store: else $STRATAFS_STORE, else /var/lib/stratafs for root, and $XDG_DATA_HOME/stratafs
+                or ~/.local/share/stratafs for others`,
+
+  tag: `stratafs tag IMAGE NAME [--store DIR]
+
+Gives an image one more name. What was called so before loses it.`,
+
+  inspect: `stratafs inspect IMAGE|CONTAINER [--store DIR]
+
+Prints what the store knows of it as JSON: layers with their sizes, and the configuration.`,
+
+  ls: `stratafs ls [-l] [-R] IMAGE|CONTAINER [PATH] [--store DIR] [--json]
+
+Lists a directory, or names a file, without mounting anything. Symbolic links in PATH lead inside of the image.
+
+  -l, --long        mode, links, owner, size (or device), time (UTC), name
+  -R, --recursive   with all that is below
+  --json            one JSON object per line, with extended attributes in base64`,
+
+  cat: `stratafs cat IMAGE|CONTAINER PATH [--store DIR]
+
+Writes the bytes of a file to standard output.`,
+
+  create: `stratafs create IMAGE [--name NAME] [--store DIR]
+
+Makes a container: an upper directory above the image, which stays in the store for as long. Prints its name.`,
+
+  ps: `stratafs ps [--store DIR] [--json]
+
+Lists the containers and who uses them.`,
+
+  rm: `stratafs rm [--image] NAME... [--store DIR]
+
+Removes containers with all that was changed in them, and images' names; stratafs sweep frees what they alone needed. A container goes
+before an image of the same name.
+
+  --image   only images`,
+
+  commit: `stratafs commit CONTAINER IMAGE [OPTIONS] [--store DIR]
+
+Makes an image of a container: its changes become one more layer. Takes as long as the changes are large, whatever the image's size.
+With SOURCE_DATE_EPOCH set (seconds since 1970) equal changes give equal images.
+
+  -m, --message TEXT, -a, --author TEXT
+                       for the image's history
+  --cmd WORDS, --entrypoint WORDS
+                       the new image's: words between spaces, or a JSON list
+  --env NAME=VALUE     the new image's variables, instead of the old one's; may be repeated
+  --workdir PATH, --user USER[:GROUP]
+  --json               events, one JSON object per line`,
+
+  squash: `stratafs squash IMAGE NAME [OPTIONS] [--store DIR]
+
+Makes an image with all layers of IMAGE in one. The options are those of stratafs commit.`,
+
+  bundle: `stratafs bundle CONTAINER DIR [OPTIONS] [--store DIR]
+
+Writes an OCI runtime bundle: DIR/config.json, and the container mounted at DIR/rootfs, so that runc run -b DIR NAME runs it. The mount
+and the container's use end with stratafs umount DIR/rootfs. Needs root.
+
+  -f, --foreground   serve the mount in this process
+  -t, --terminal     the process gets a terminal
+  --hostname NAME    the container's name unless given
+  --log FILE         where the serving process writes what goes wrong (nowhere, unless asked for)`,
+
+  stats: `stratafs stats [--store DIR] [--json]
+
+Says what the store holds, what storing equal files once saves, and for each image what is its own and what it shares.`,
+
+  fsck: `stratafs fsck [--repair] [--store DIR] [--json]
+
+Reads everything in the store, says what is wrong and which images it concerns. Exit status 1 when something is.
+
+  --repair   move what is wrong out of the way, so that a new import brings it back whole`,
+
+  sweep: `stratafs sweep [--grace TIME] [--dry-run] [--store DIR] [--json]
+
+Frees what no image, container or running process needs.
+
+  --grace TIME   keep what is younger (90s, 10m, 2h, 1d); 10 minutes unless given
+  --dry-run      say what would be freed`,
 };
 
 /** The text for `topic`, or the overview. Throws UsageError for a command that does not exist. */

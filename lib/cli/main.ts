@@ -14,6 +14,22 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   umount: async () => (await import("./umount.js")).umountCommand,
   run: async () => (await import("./run.js")).runCommand,
   diff: async () => (await import("./diff.js")).diffCommand,
+  import: async () => (await import("./import.js")).importCommand,
+  export: async () => (await import("./export.js")).exportCommand,
+  images: async () => (await import("./images.js")).imagesCommand,
+  tag: async () => (await import("./tag.js")).tagCommand,
+  inspect: async () => (await import("./inspect.js")).inspectCommand,
+  ls: async () => (await import("./ls.js")).lsCommand,
+  cat: async () => (await import("./cat.js")).catCommand,
+  create: async () => (await import("./create.js")).createCommand,
+  ps: async () => (await import("./ps.js")).psCommand,
+  rm: async () => (await import("./rm.js")).rmCommand,
+  commit: async () => (await import("./commit.js")).commitCommand,
+  squash: async () => (await import("./commit.js")).squashCommand,
+  bundle: async () => (await import("./bundle.js")).bundleCommand,
+  stats: async () => (await import("./stats.js")).statsCommand,
+  fsck: async () => (await import("./fsck.js")).fsckCommand,
+  sweep: async () => (await import("./sweep.js")).sweepCommand,
 };
 
 async function main(): Promise<number> {

@@ -14,7 +14,26 @@ export interface Volume {
   readonly readOnly: boolean;
 }
 
+/** What only a run of an image or container has. */
+export interface ImageRequest {
+  /** An image or container of the store. */
+  readonly target: string;
+  readonly store: string | undefined;
+  /** Keep what changes in a container of this name. */
+  readonly name: string | undefined;
+  /** Instead of the image's, one word. */
+  readonly entrypoint: string | undefined;
+  /** Instead of the image's: USER or USER:GROUP, names or numbers. */
+  readonly user: string | undefined;
+  /** Instead of the image's. */
+  readonly cwd: string | undefined;
+  /** Compare contents with their digests. */
+  readonly verify: boolean;
+}
+
 export interface RunRequest {
+  /** Undefined for a run in directories. */
+  readonly image: ImageRequest | undefined;
   /** Topmost first, never empty. */
   readonly lowers: readonly string[];
   /** "temporary" is made for this run, and removed unless `keep`; "none" makes the root read-only. */
@@ -32,6 +51,7 @@ export interface RunRequest {
   readonly volumes: readonly Volume[];
   readonly hostname: string | undefined;
   readonly network: boolean;
+  /** Empty only for an image, whose own command it is then. */
   readonly command: readonly string[];
 }
 
@@ -50,25 +70,42 @@ const options = {
   "read-only": { type: "boolean" },
   diff: { type: "boolean" },
   keep: { type: "boolean" },
+  store: { type: "string" },
+  name: { type: "string" },
+  entrypoint: { type: "string" },
+  verify: { type: "boolean" },
 } as const;
+/** What describes a root of directories, and what one of an image. */
+const ofDirectories = ["lower", "upper", "work"] as const;
+const ofImages = ["store", "name", "entrypoint", "verify"] as const;
 
 /** Throws UsageError. */
 export function parseRun(args: readonly string[], cwd: () => string): RunRequest {
   const end = args.indexOf("--");
   const { values, positionals } = readArguments("run", end === -1 ? args : args.slice(0, end), options);
   const command = end === -1 ? [] : args.slice(end + 1);
-  if (positionals[0] !== undefined) throw new UsageError(`run: put -- before the command: -- ${positionals.join(" ")}`);
-  if (command.length === 0 || command[0] === "") throw new UsageError("run: no command given; it goes after --");
+  const [target] = positionals;
+  const ofDirectory = ofDirectories.find((option) => values[option] !== undefined);
+  if (positionals.length > 1 || (target !== undefined && ofDirectory !== undefined)) throw new UsageError(`run: put -- before the command: -- ${positionals.join(" ")}`);
+  if (target === "") throw new UsageError("run: the image's name is empty");
+  const ofImage = ofImages.find((option) => values[option] !== undefined);
+  if (target === undefined && ofImage !== undefined) throw new UsageError(`run: --${ofImage} is of no use without an image or container`);
+  if ((target === undefined && command.length === 0) || command[0] === "") throw new UsageError("run: no command given; it goes after --");
 
   const host = (path: string, option: string): string => {
     if (path === "") throw new UsageError(`run: --${option} is empty`);
     return isAbsolute(path) ? normalize(path) : resolve(cwd(), path);
   };
-  const [uid, gid] = readUser(values.user ?? "0");
+  const [uid, gid] = target === undefined ? readUser(values.user ?? "0") : [0, 0];
   if (values.work !== undefined && values.upper === undefined) throw new UsageError("run: --work is of no use without --upper");
   if (values["read-only"] === true && values.upper !== undefined) throw new UsageError("run: --read-only and --upper contradict each other");
+  if (values["read-only"] === true && values.name !== undefined) throw new UsageError("run: --read-only and --name contradict each other");
   if (values["read-only"] === true && values.diff === true) throw new UsageError("run: --diff has nothing to list with --read-only");
   return {
+    image: target === undefined ? undefined : {
+      target, store: values.store === undefined ? undefined : host(values.store, "store"), name: values.name, entrypoint: values.entrypoint, user: values.user,
+      cwd: values.workdir === undefined ? undefined : inside(values.workdir, "--workdir"), verify: values.verify ?? false,
+    },
     lowers: (values.lower ?? ["/"]).map((path) => host(path, "lower")),
     upper: values["read-only"] === true ? "none"
       : values.upper === undefined ? "temporary"

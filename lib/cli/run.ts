@@ -9,15 +9,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
   closeDescriptor, CommandError, detachedCopy, directoryLayer, directoryUpper, hasSingleId, inInitialUserNamespace, mayMount, memoryLayer, mount, mountFuse,
-  overlay, pathBytes, runContained, runInUserNamespace, serve, type Container, type Exit, type FileSystem, type MountOptions, type StackDescription,
+  overlay, pathBytes, runContained, serve, type Container, type Exit, type FileSystem, type MountOptions, type StackDescription,
 } from "../index.js";
 import { diffOf, plainLine } from "./diff.js";
+import type { Change } from "./changes.js";
+import { INSIDE, startInside, statusOf } from "./inside.js";
 import { complain, messageOf, printAside } from "./output.js";
 import { missingMountpoints, resolveInTree, type Wanted } from "./root-paths.js";
-import { parseRun, type RunRequest } from "./run-arguments.js";
+import { parseRun, type ImageRequest, type RunRequest } from "./run-arguments.js";
+import { DEFAULT_PATH, useImage, type ImageProcess } from "./run-image.js";
 
-/** Set for the copy of this program that is root of a user namespace, so that it does not start another. */
-const INSIDE = "STRATAFS_RUN_INSIDE";
 const RESOLV_CONF = "/etc/resolv.conf";
 /** How long a mount may take to end after its last process, before its directories are left as they are. */
 const END_MS = 10_000;
@@ -28,38 +29,72 @@ export async function runCommand(args: readonly string[]): Promise<number> {
   try {
     if (process.getuid!() === 0 && mayMount()) return statusOf(await runHere(request));
     if (process.env[INSIDE] !== undefined) throw new Error("this user namespace may not mount; is the kernel configured to refuse it?");
-    const env = Object.entries({ ...process.env, [INSIDE]: "1" }).map(([name, value]) => `${name}=${value}`);
-    return statusOf(await runInUserNamespace(process.execPath, [process.execPath, ...process.execArgv, process.argv[1] ?? "", "run", ...args], env));
+    return statusOf(await startInside("run", args));
   } catch (error) {
     complain(`run: ${messageOf(error)}`);
     return error instanceof CommandError ? (error.code === "ENOENT" ? 127 : 126) : 125;
   }
 }
 
-function statusOf(exit: Exit): number {
-  return "code" in exit ? exit.code : 128 + exit.signal;
+/** What a command runs in, whatever it is made of. */
+interface Root {
+  readonly stack: StackDescription;
+  /** The same to be looked at, upper included; the caller closes it. */
+  readonly look: FileSystem;
+  readonly process: Omit<ImageProcess, "groups"> & { readonly groups?: readonly number[] };
+  /** Lists the changes when the command has ended; undefined when there is no upper. */
+  readonly changes: (() => Promise<Change[]>) | undefined;
 }
 
 async function runHere(request: RunRequest): Promise<Exit> {
   // From here to the end a signal must not end this process; while the command lives, runContained hands it on.
   const early = new EarlySignal();
   const scratch = mkdtempSync(join(tmpdir(), "stratafs-run-"));
+  const keeps = request.keep && request.upper === "temporary" && request.image === undefined;
   try {
+    if (request.image !== undefined) return await runImage(request, request.image, scratch, early);
     const upper = upperOf(request, scratch);
-    const exit = await withMountedRoot(request, scratch, upper, early);
-    if (request.diff && upper !== undefined) {
-      const changes = await diffOf(directoryLayer(upper.path, idsOf(upper.path)), request.lowers.map((path) => directoryLayer(path, idsOf(path))));
-      for (const change of changes) printAside(plainLine(change));
-    }
-    if (request.keep && request.upper === "temporary") {
+    const exit = await runInRoot(request, directoryRoot(request, upper), scratch, early);
+    if (keeps) {
       printAside(`stratafs: the upper directory is ${upper?.path}`);
       rmSync(join(scratch, "root"), { recursive: true, force: true });
     }
     return exit;
   } finally {
-    if (!(request.keep && request.upper === "temporary")) rmSync(scratch, { recursive: true, force: true });
+    if (!keeps) rmSync(scratch, { recursive: true, force: true });
     early.stop();
   }
+}
+
+/** A root of directories, run in as this process is. */
+function directoryRoot(request: RunRequest, upper: { path: string; work: string | undefined } | undefined): Root {
+  const stack = stackOf(request, upper);
+  return {
+    stack,
+    look: overlay({ lowers: [...(upper === undefined ? [] : [directoryLayer(upper.path, idsOf(upper.path))]), ...stack.lowers] }),
+    process: { uid: request.uid, gid: request.gid, cwd: request.cwd, command: request.command, ...environmentOf(request) },
+    changes: upper === undefined ? undefined : () => diffOf(directoryLayer(upper.path, idsOf(upper.path)), request.lowers.map((path) => directoryLayer(path, idsOf(path)))),
+  };
+}
+
+/** In a container, which was there, or is made for this run and is kept when it has a name. */
+async function runImage(request: RunRequest, image: ImageRequest, scratch: string, early: EarlySignal): Promise<Exit> {
+  const used = await useImage(image, { readOnly: request.upper === "none", keep: request.keep });
+  try {
+    const look = overlay({ lowers: used.shown }, complain);
+    const exit = await runInRoot(request, { stack: used.stack, look, process: used.process(look, request), changes: used.changes }, scratch, early);
+    if (used.kept !== undefined) printAside(`stratafs: the container is ${used.kept}`);
+    return exit;
+  } finally {
+    await used.end();
+  }
+}
+
+/** The whole life of a command in a root; `root.look` is closed before it starts. */
+async function runInRoot(request: RunRequest, root: Root, scratch: string, early: EarlySignal): Promise<Exit> {
+  const exit = await withMountedRoot(request, root, scratch, early);
+  if (request.diff && root.changes !== undefined) for (const change of await root.changes()) printAside(plainLine(change));
+  return exit;
 }
 
 const endingSignals = ["SIGTERM", "SIGHUP", "SIGINT", "SIGQUIT"] as const;
@@ -93,18 +128,14 @@ function upperOf(request: RunRequest, scratch: string): { path: string; work: st
   return upper;
 }
 
-async function withMountedRoot(
-  request: RunRequest, scratch: string, upper: { path: string; work: string | undefined } | undefined, early: EarlySignal,
-): Promise<Exit> {
-  const stack = stackOf(request, upper);
+async function withMountedRoot(request: RunRequest, { stack, look, process: settings }: Root, scratch: string, early: EarlySignal): Promise<Exit> {
   const root = join(scratch, "root");
   mkdirSync(root);
-  const { tree, attach } = openRoot(request, stack, upper?.path);
-  const flags: MountOptions["flags"] & object = upper === undefined ? ["nodev", "ro"] : ["nodev"];
+  const { tree, attach } = openRoot(request, stack, look, settings.cwd);
+  const flags: MountOptions["flags"] & object = stack.upper === undefined ? ["nodev", "ro"] : ["nodev"];
   const options = { data: request.data, log: complain, allowOther: true, defaultPermissions: true, flags };
   const container = {
-    scratch: root, privileged: inInitialUserNamespace(), network: request.network, hostname: request.hostname, uid: request.uid, gid: request.gid,
-    dropGroups: !hasSingleId(), cwd: request.cwd, command: request.command, ...environmentOf(request),
+    scratch: root, privileged: inInitialUserNamespace(), network: request.network, hostname: request.hostname, dropGroups: !hasSingleId(), ...settings,
   };
   process.umask(0);
   const copies: { fd: number; target: string }[] = [];
@@ -200,7 +231,7 @@ interface Attachment {
  * The merged view with every mountpoint that the container needs, and what to attach where in it. What is missing is found by a look
  * at all layers read-only, and goes into a layer of its own below all others: the upper stays as it is.
  */
-function openRoot(request: RunRequest, stack: StackDescription, upper: string | undefined): { tree: FileSystem; attach: Attachment[] } {
+function openRoot(request: RunRequest, stack: StackDescription, look: FileSystem, cwd: string): { tree: FileSystem; attach: Attachment[] } {
   const wanted: Wanted[] = ["/proc", "/dev", "/sys"].map((path) => ({ path, kind: "directory" }));
   const attach: Attachment[] = request.volumes.map((volume) => ({ ...volume, target: pathBytes(volume.target) }));
   if (request.network && statSync(RESOLV_CONF, { throwIfNoEntry: false })?.isFile() === true) {
@@ -208,7 +239,8 @@ function openRoot(request: RunRequest, stack: StackDescription, upper: string | 
   }
   for (const { source, target } of attach) wanted.push({ path: target, kind: statSync(source).isDirectory() ? "directory" : "file" });
 
-  const look = overlay({ lowers: [...(upper === undefined ? [] : [directoryLayer(upper, idsOf(upper))]), ...stack.lowers] });
+  // An image may name a working directory that it does not have.
+  if (request.image !== undefined) wanted.push({ path: pathBytes(cwd), kind: "directory" });
   try {
     for (const { path } of wanted.slice(0, 3)) {
       if (resolveInTree(look, path).path !== path) throw new Error(`${path} in the root is a symbolic link`);
@@ -216,7 +248,7 @@ function openRoot(request: RunRequest, stack: StackDescription, upper: string | 
     const missing = missingMountpoints(look, wanted);
     const needed = attach.filter(({ source, target }) => source !== RESOLV_CONF || target !== RESOLV_CONF || !isSameFile(look, target));
     return {
-      tree: overlay(Object.keys(missing).length === 0 ? stack : { ...stack, lowers: [...stack.lowers, memoryLayer(missing)] }),
+      tree: overlay(Object.keys(missing).length === 0 ? stack : { ...stack, lowers: [...stack.lowers, memoryLayer(missing)] }, complain),
       attach: needed.map((each) => ({ ...each, target: Buffer.from(resolveInTree(look, each.target).path, "latin1").toString("utf8") })),
     };
   } finally {
@@ -231,8 +263,6 @@ function isSameFile(tree: FileSystem, path: string): boolean {
   const attr = node === undefined ? undefined : tree.getAttr(node);
   return attr !== undefined && BigInt(attr.size) === host.size && BigInt(attr.mtimeSec) * 1_000_000_000n + BigInt(attr.mtimeNsec) === host.mtimeNs;
 }
-
-const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** The caller's variables, with those asked for. */
 function environmentOf(request: RunRequest): { env: string[]; path: string } {

@@ -1,7 +1,8 @@
-/** Imports, exports and checks of a store, with their progress as async iterables. Options and errors are those of the functions named. */
+/** Imports, exports, commits and checks of a store, with their progress as async iterables. Options and errors are those of the functions named. */
 import { running, type Running } from "../base/progress.js";
 import { fsckStore, type FsckOptions, type FsckResult } from "../store/fsck.js";
 import type { Store } from "../store/store.js";
+import { commitContainer, type CommitEvent, type CommitOptions, type CommittedImage } from "./commit.js";
 import { exportLayout, type ExportEvent, type ExportOptions } from "./export.js";
 import { importImage, type ImageInput, type ImportedImage, type ImportEvent, type ImportOptions } from "./import.js";
 
@@ -19,6 +20,11 @@ export function importing(store: Store, input: ImageInput, options: Omit<ImportO
 /** exportLayout(). For a tar there is imageTar(), whose reader sees the progress. */
 export function exporting(store: Store, name: string, folder: string, options: Omit<ExportOptions, "format" | "onEvent"> = {}): Running<ExportEvent, void> {
   return running((onEvent) => exportLayout(store, name, folder, { ...options, onEvent }));
+}
+
+/** commitContainer(). */
+export function committing(store: Store, container: string, options: Omit<CommitOptions, "onEvent">): Running<CommitEvent, CommittedImage> {
+  return running((onEvent) => commitContainer(store, container, { ...options, onEvent }));
 }
 
 /** fsckStore(). */

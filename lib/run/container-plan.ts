@@ -30,6 +30,8 @@ export interface Container {
   readonly gid: number;
   /** False where setgroups is denied: a user namespace with a single id. */
   readonly dropGroups: boolean;
+  /** Supplementary groups to have instead, where groups may be set. */
+  readonly groups?: readonly number[];
   /** The host's path of the terminal that the command talks to; it becomes /dev/console, so that ttyname(3) finds it. */
   readonly terminal: string | undefined;
   /** In the root. */
@@ -74,7 +76,7 @@ export function containerPlan(c: Container): Plan {
 
   plan.fork();
   if (c.privileged) for (const capability of hostCapabilities) plan.capDrop(capability);
-  if (c.dropGroups) plan.setgroups([]);
+  if (c.dropGroups) plan.setgroups([...(c.groups ?? [])]);
   plan.setresgid(c.gid, c.gid, c.gid).setresuid(c.uid, c.uid, c.uid);
   // Node marks its own standard streams close-on-exec.
   for (const fd of [0, 1, 2]) plan.dup2(fd, fd).orIgnore();
