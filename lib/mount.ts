@@ -5,11 +5,14 @@
  */
 import { Worker } from "node:worker_threads";
 import { FsError } from "./base/errors.js";
+import type { Channel } from "./fuse/channel.js";
 import { DeviceChannel } from "./fuse/device-channel.js";
 import { kernelHasSelinux, mountFuse, unmount, whyNoPassthrough } from "./fuse/mountpoint.js";
 import type { MountFlag, SecurityContexts } from "./fuse/mountpoint.js";
 import type { DataMode } from "./fuse/policy.js";
 import { Session } from "./fuse/session.js";
+import { UringChannel } from "./fuse/uring-channel.js";
+import { FUSE_OVER_IO_URING } from "./fuse/wire/abi.js";
 import { openLayer, openUpper } from "./layer/description.js";
 import type { LayerDescription, UpperDescription } from "./layer/description.js";
 import type { Layer } from "./layer/layer.js";
@@ -35,11 +38,16 @@ export interface StackDescription {
 /** Where a file's bytes are cached and who reads them; "auto" is passthrough where the process may use it, else cached. */
 export type DataChoice = "auto" | "passthrough" | "cached";
 
+/** How requests travel: through /dev/fuse, through an io_uring (Linux 6.14, fuse.enable_uring on), or what lib/fuse/README.md measured to be better here. */
+export type ChannelChoice = "auto" | "device" | "uring";
+
 export interface MountOptions {
   /** Default "auto". */
   readonly data?: DataChoice;
   /** Who speaks to the kernel: our own channel (default) or the npm package fuse-native, which can do less (README). */
   readonly host?: "device" | "fuse-native";
+  /** Of the host "device". Default "auto". */
+  readonly channel?: ChannelChoice;
   /** POSIX ACLs are enforced; default true. */
   readonly acl?: boolean;
   /** Lifetime of names and attributes in the kernel, seconds; default for ever. */
@@ -145,11 +153,11 @@ export interface Served {
 
 /**
  * Serves `tree` on a mounted /dev/fuse descriptor (as mountFuse gives it), which it owns. The tree is synced and closed at the end.
- * Throws EOPNOTSUPP, and takes nothing, when passthrough is asked for and not to be had; `ready` rejects so when only the kernel knows.
+ * Throws, and takes nothing, when passthrough (EOPNOTSUPP) or a ring is asked for and not to be had; `ready` rejects so when only the kernel knows.
  */
 export function serve(tree: FileSystem, fuseFd: number, options: MountOptions = {}): Served {
   const dataMode = dataModeOf(options.data);
-  const session = new Session(tree, new DeviceChannel(fuseFd), {
+  const session = new Session(tree, channelOf(options.channel, fuseFd), {
     dataMode,
     acl: options.acl ?? true,
     fsync: options.fsync ?? true,
@@ -160,6 +168,9 @@ export function serve(tree: FileSystem, fuseFd: number, options: MountOptions = 
   return {
     ready: session.ready.then((policy) => {
       if (options.data === "passthrough" && !policy.passthrough) throw noPassthrough("this kernel does not offer it");
+      if (options.channel === "uring" && (policy.flags2 & FUSE_OVER_IO_URING) === 0) {
+        throw new FsError("EOPNOTSUPP", "mount", "with channel=uring: the kernel does not offer it; /sys/module/fuse/parameters/enable_uring must be Y, and Linux 6.14 or later");
+      }
     }),
     closed: ended(session.closed, tree),
     counters: () => session.counters(),
@@ -174,6 +185,11 @@ function dataModeOf(choice: DataChoice = "auto"): DataMode {
   if (lacking === undefined) return "passthrough";
   if (choice === "passthrough") throw noPassthrough(lacking);
   return "cached";
+}
+
+/** Throws FsError when a ring is demanded and this process may have none. */
+function channelOf(choice: ChannelChoice = "auto", fuseFd: number): Channel {
+  return choice === "uring" ? new UringChannel(fuseFd) : new DeviceChannel(fuseFd);
 }
 
 function noPassthrough(why: string): FsError {

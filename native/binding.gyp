@@ -9,6 +9,7 @@
         "src/data.cc",
         "src/mount.cc",
         "src/fuse.cc",
+        "src/uring.cc",
         "src/watch.cc",
         "src/jobs.cc",
         "src/process.cc",

@@ -90,6 +90,26 @@ export interface NativeBinding {
    * Short at end of file. A read error is sent as the error. Returns what the write returned.
    */
   fuseReplyData(fd: number, head: Uint8Array, file: number, position: number, length: number): number;
+  /**
+   * A ring (FUSE over io_uring) for the connection of `fuseFd`, with `depth` entries in each of `queues` queues, one for each processor that
+   * could ever be there; `payloadSize` is what the kernel demands for an entry. Nothing is registered yet. Returns the ring's name (> 0), a
+   * descriptor that is readable after uringRest when requests wait. This thread's only; to be closed before `fuseFd`.
+   */
+  uringOpen(fuseFd: number, queues: number, depth: number, payloadSize: number): number;
+  /** Gives all entries to the kernel, which sends requests through them from now on; after INIT has been answered. A refusal leaves the connection on its device. */
+  uringRegister(ring: number): number;
+  /**
+   * Sends replies not sent yet, then one request into `into` (less than 2 MiB), waiting up to `waitUs` (0: not at all): its length, plus the
+   * number of its queue (the processor that its client ran on) times 2^21. -EAGAIN when there is none; any other error: the ring is broken.
+   */
+  uringNext(ring: number, into: Uint8Array, waitUs: number): number;
+  /** Before going back to the event loop: sends replies, and makes the ring readable as soon as requests wait. 1 when some do already. */
+  uringRest(ring: number): number;
+  /** Answers with from[0, length), now (1), or (0) when the ring is next entered. -ENOENT when the request did not come through the ring. */
+  uringReply(ring: number, from: Uint8Array, length: number, now: number): number;
+  /** As fuseReplyData, read straight to where the kernel takes it from; -ENOENT (nothing is read) and `now` as uringReply. */
+  uringReplyData(ring: number, head: Uint8Array, file: number, position: number, length: number, now: number): number;
+  uringClose(ring: number): number;
   /** ioctl FUSE_DEV_IOC_BACKING_OPEN / _CLOSE. */
   backingOpen(fd: number, file: number): number;
   backingClose(fd: number, id: number): number;

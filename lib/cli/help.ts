@@ -51,7 +51,9 @@ serving
   data=auto|passthrough|cached
                      how file data travels: by the kernel past this process, or through its page cache
   host=device|fuse-native
-                     how requests arrive
+                     who receives requests
+  channel=auto|device|uring
+                     how they arrive at the host "device": read from /dev/fuse, or through an io_uring where fuse.enable_uring is on
   timeout=SECONDS    how long the kernel may keep names and attributes (for ever, unless asked for)
   noacl              no POSIX ACLs
   xino=auto|on|off, ino32_t, static_nlink

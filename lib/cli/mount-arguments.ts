@@ -92,7 +92,7 @@ function readLong(arg: string, next: string | undefined, set: MountOptionSet, se
   if (arg === "--foreground") seen.foreground = true;
   else if (arg === "--debug") seen.debug = true;
   else {
-    const [, key, value] = /^--(data|host|log)(?:=(.*))?$/s.exec(arg) ?? [];
+    const [, key, value] = /^--(data|host|channel|log)(?:=(.*))?$/s.exec(arg) ?? [];
     if (key === undefined) throw new UsageError(`mount: unknown option ${arg}`);
     applyOption(set, { key, value: value ?? next });
     return value === undefined ? 1 : 0;

@@ -25,6 +25,7 @@ export interface MountOptionSet {
   work: string | undefined;
   data: "auto" | "passthrough" | "cached";
   host: "device" | "fuse-native";
+  channel: "auto" | "device" | "uring";
   redirect: "on" | "follow" | "nofollow" | "off" | undefined;
   metacopy: boolean | undefined;
   /** Marks are kept in user.overlay.* whatever the privileges. */
@@ -66,7 +67,7 @@ export interface MountOptionSet {
 
 export function noOptions(): MountOptionSet {
   return {
-    lowers: [], dataLowers: [], upper: undefined, work: undefined, data: "auto", host: "device", redirect: undefined, metacopy: undefined,
+    lowers: [], dataLowers: [], upper: undefined, work: undefined, data: "auto", host: "device", channel: "auto", redirect: undefined, metacopy: undefined,
     userXattr: false, uidMap: [], gidMap: [], squashUid: undefined, squashGid: undefined, staticNlink: false, acl: true, xino: "auto",
     ino32: false, volatile: false, fsync: true, timeoutSec: undefined, xattrPermissions: 0, contexts: {}, allowOther: undefined,
     defaultPermissions: undefined, fsname: undefined, subtype: undefined, logFile: undefined, readOnly: false, flags: [], warnings: [],
@@ -91,6 +92,7 @@ const readers: Readonly<Record<string, Reader>> = {
   workdir: (set, option) => void (set.work = path(option)),
   data: (set, option) => void (set.data = oneOf(option, ["auto", "passthrough", "cached"])),
   host: (set, option) => void (set.host = oneOf(option, ["device", "fuse-native"])),
+  channel: (set, option) => void (set.channel = oneOf(option, ["auto", "device", "uring"])),
   redirect_dir: (set, option) => void (set.redirect = oneOf(option, ["on", "follow", "nofollow", "off"])),
   metacopy: (set, option) => void (set.metacopy = oneOf(option, ["on", "off"]) === "on"),
   userxattr: (set, option) => void (set.userXattr = bare(option)),

@@ -39,6 +39,7 @@ export function mountOptionsOf(request: MountRequest, root: boolean): MountOptio
   return {
     data: request.data,
     host: request.host,
+    channel: request.channel,
     acl: request.acl,
     // A volatile upper syncs nothing anyway; this way the kernel need not ask.
     fsync: request.fsync && !request.volatile,

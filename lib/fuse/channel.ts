@@ -1,6 +1,6 @@
 /**
- * How whole messages travel between the kernel and a session. Implemented by device-channel.ts on /dev/fuse and by tests in memory;
- * small enough for an io_uring channel, which finds the ring entry of a reply by the `unique` in its header.
+ * How whole messages travel between the kernel and a session. Implemented by device-channel.ts on /dev/fuse,
+ * by uring-channel.ts on an io_uring, which finds the entry of a reply by the `unique` in its header, and by tests in memory.
  */
 
 export interface ChannelListener {
@@ -14,6 +14,10 @@ export interface ChannelListener {
 }
 
 export interface Channel {
+  /** Flags of INIT's high word that this channel has a use for. */
+  readonly wants2?: number;
+  /** What was agreed of that word; called just before the answer to INIT is sent. */
+  agreed?(flags2: number): void;
   /** Begins to deliver requests, on this thread, never from within this call. */
   start(listener: ChannelListener): void;
   /** Sends from[0, length) as one message. Returns 0 or more, or a negative errno: -ENOENT when nobody waits for it any more. */

@@ -52,3 +52,32 @@ export class Placement {
     this.#at = -1;
   }
 }
+
+/** Requests in a row from one queue after which the server goes there. Following each one would have it run after two clients in turn. */
+const RUN = 16;
+
+/** As Placement, where every request says its client's processor. */
+export class QueuePlacement {
+  readonly #native: Pick<NativeBinding, "runOn">;
+  #at = -1;
+  #seen = -1;
+  #run = 0;
+
+  constructor(native: Pick<NativeBinding, "runOn">) {
+    this.#native = native;
+  }
+
+  request(processor: number): void {
+    if (processor !== this.#seen) {
+      this.#seen = processor;
+      this.#run = 0;
+    }
+    if (++this.#run === RUN && processor !== this.#at) this.#at = this.#native.runOn(processor) < 0 ? -1 : processor;
+  }
+
+  /** Lets the thread go where it was allowed before. */
+  end(): void {
+    if (this.#at >= 0) this.#native.runOn(-1);
+    this.#at = -1;
+  }
+}

@@ -20,6 +20,8 @@ export const FOREVER_SEC = 0x7fff_ffff;
 export interface PolicyOptions {
   /** What to ask for; passthrough falls back to ordinary opens where the kernel does not offer it. */
   readonly dataMode: DataMode;
+  /** Flags of the high word that the channel has a use for. */
+  readonly channelWants2?: number;
   /** Default true. */
   readonly acl?: boolean;
   /** Lifetime of names and attributes in the kernel, seconds; default for ever. */
@@ -80,7 +82,7 @@ export function negotiate(offer: Offer, options: PolicyOptions): Policy {
   // WRITEBACK_CACHE exclude each other: the kernel would silently drop passthrough.
   const cached = FUSE_WRITEBACK_CACHE | FUSE_NO_OPEN_SUPPORT;
   const wanted = always | (options.acl === false ? 0 : FUSE_POSIX_ACL) | (wantsPassthrough ? FUSE_ATOMIC_O_TRUNC : cached);
-  const wanted2 = FUSE_DIRECT_IO_ALLOW_MMAP | FUSE_NO_EXPORT_SUPPORT | (passthrough ? FUSE_PASSTHROUGH : 0);
+  const wanted2 = FUSE_DIRECT_IO_ALLOW_MMAP | FUSE_NO_EXPORT_SUPPORT | (passthrough ? FUSE_PASSTHROUGH : 0) | (options.channelWants2 ?? 0);
   const flags = offer.flags & wanted;
   const lifetime = options.timeoutSec ?? FOREVER_SEC;
   return {

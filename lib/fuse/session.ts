@@ -68,7 +68,7 @@ export class Session implements Serving {
   constructor(tree: FileSystem, channel: Channel, options: SessionOptions) {
     this.tree = tree;
     this.channel = channel;
-    this.policyOptions = options;
+    this.policyOptions = channel.wants2 === undefined ? options : { ...options, channelWants2: channel.wants2 };
     this.native = options.binding ?? native;
     this.#log = carefully(options.log ?? ((message) => process.stderr.write(`stratafs: ${message}\n`)));
     this.files = new OpenFiles(tree, Math.max(16, options.openFiles ?? defaultOpenFiles()));
@@ -106,6 +106,7 @@ export class Session implements Serving {
 
   agree(policy: Policy): void {
     this.policy = policy;
+    this.channel.agreed?.(policy.flags2);
     if (this.policyOptions.dataMode === "passthrough" && !policy.passthrough) {
       this.#log("the kernel does not offer passthrough; files are served through the page cache");
     }

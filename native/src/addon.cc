@@ -45,6 +45,7 @@ static void end(napi_async_cleanup_hook_handle, void* data) {
   Env* self = static_cast<Env*>(data);
   close_jobs(self);
   close_watches(self);
+  close_rings(self);
   self->ending = true;
   finish_when_closed(self);
 }
@@ -74,7 +75,7 @@ NAPI_MODULE_INIT() {
   napi_add_async_cleanup_hook(env, end, self, &self->hook);
 
   const Method* groups[] = {kFileMethods, kXattrMethods, kDataMethods, kMountMethods,
-                            kFuseMethods, kWatchMethods, kJobMethods,  kProcessMethods};
+                            kFuseMethods, kUringMethods, kWatchMethods, kJobMethods, kProcessMethods};
   for (const Method* group : groups) {
     for (const Method* method = group; method->name; method++) {
       napi_value function;

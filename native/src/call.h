@@ -7,6 +7,7 @@
 #include <node_api.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 constexpr int kMaxArgs = 6;
 
@@ -78,5 +79,8 @@ struct ProcFd {
   explicit ProcFd(int fd);
 };
 
-extern const Method kFileMethods[], kXattrMethods[], kDataMethods[], kMountMethods[], kFuseMethods[], kWatchMethods[], kJobMethods[],
-    kProcessMethods[];
+// pread(2) until `length` bytes are there or the file ends; an error counts only when nothing was read before it.
+int64_t read_fully(int fd, uint8_t* into, size_t length, off_t position);
+
+extern const Method kFileMethods[], kXattrMethods[], kDataMethods[], kMountMethods[], kFuseMethods[], kUringMethods[], kWatchMethods[],
+    kJobMethods[], kProcessMethods[];

@@ -9,6 +9,19 @@
 
 #include "call.h"
 
+int64_t read_fully(int fd, uint8_t* into, size_t length, off_t position) {
+  size_t filled = 0;
+  // A short read only means end of file when the next one says 0.
+  while (filled < length) {
+    int64_t got = outcome(pread(fd, into + filled, length - filled, position + filled));
+    if (got == -EINTR) continue;
+    if (got < 0 && filled == 0) return got;
+    if (got <= 0) break;
+    filled += got;
+  }
+  return filled;
+}
+
 static int64_t call_pread(const Args& args) {
   Bytes into = args.bytes(1);
   int64_t offset = args.i64(2), length = args.i64(3), result;

@@ -60,6 +60,7 @@ struct Env {
   uv_loop_t* loop;
   Watch* watches = nullptr;
   int32_t last_watch = 0;
+  struct Ring* rings = nullptr;  // see uring.cc
   Jobs jobs;
   uint8_t* reply = nullptr;  // see fuseReplyData
   int open_handles = 0;      // uv handles whose close callback is still to come
@@ -74,5 +75,6 @@ void call_handler(Env* self, napi_ref handler, int argc, const int32_t* argv);
 void handle_closed(Env* self);
 
 void close_watches(Env* self);
+void close_rings(Env* self);
 // Ends the threads (waiting for the system call each is in) and drops what had not begun.
 void close_jobs(Env* self);

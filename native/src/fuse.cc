@@ -60,17 +60,11 @@ static int64_t call_fuse_reply_data(const Args& args) {
 
   int fd = args.i32(0), file = args.i32(2);
   off_t position = args.i64(3);
-  int64_t filled = 0, got = 0;
-  // A short read only means end of file when the next one says 0.
-  while (filled < length) {
-    got = outcome(pread(file, self->reply + filled, length - filled, position + filled));
-    if (got == -EINTR) continue;
-    if (got <= 0) break;
-    filled += got;
-  }
+  int64_t filled = read_fully(file, self->reply, length, position);
   OutHeader out;
   memcpy(&out, head.data, sizeof out);
-  out.error = filled == 0 && got < 0 ? static_cast<int32_t>(got) : 0;
+  out.error = filled < 0 ? static_cast<int32_t>(filled) : 0;
+  if (filled < 0) filled = 0;
   out.length = static_cast<uint32_t>(sizeof out + filled);
   memcpy(head.data, &out, sizeof out);
 

@@ -8,6 +8,7 @@ import {
 import { join } from "node:path";
 import { native } from "../../lib/sys/binding.js";
 import { MountedTree } from "./mounted-tree.js";
+import { rings } from "./rings.js";
 
 const content = (path: string): string => readFileSync(path, "latin1");
 const AT_FDCWD = -100;
@@ -19,16 +20,25 @@ const worlds = [
   { title: "cached, files without descriptors", data: "cached", descriptors: false, late: false },
   { title: "passthrough, answers that wait", data: "passthrough", descriptors: true, late: true },
   { title: "cached, answers that wait", data: "cached", descriptors: false, late: true },
+  { title: "passthrough, through a ring", data: "passthrough", descriptors: true, late: false, channel: "uring" },
+  { title: "cached, through a ring", data: "cached", descriptors: true, late: false, channel: "uring" },
+  { title: "cached, through a ring, answers that wait", data: "cached", descriptors: false, late: true, channel: "uring" },
 ] as const;
 
 for (const { title, ...world } of worlds) {
   describe(`a mount (${title})`, () => {
     let tree: MountedTree;
     const at = (path: string): string => join(tree.path, path);
-    before(async () => {
+    let restore: (() => void) | string = () => {};
+    before(async function () {
+      if ("channel" in world) restore = rings();
+      if (typeof restore === "string") this.skip(); // no rings on this kernel, or not for us
       tree = await MountedTree.start({ ...world, files: { "a/b/c": "deep" } });
     });
-    after(() => tree.close());
+    after(async () => {
+      await tree?.close();
+      if (typeof restore === "function") restore();
+    });
 
     it("shows what the tree holds", () => {
       expect(readdirSync(at("a"))).to.deep.equal(["b"]);

@@ -7,12 +7,15 @@ import { DeviceChannel } from "../../lib/fuse/device-channel.js";
 import { mountFuse, unmount } from "../../lib/fuse/mountpoint.js";
 import type { DataMode } from "../../lib/fuse/policy.js";
 import { Session } from "../../lib/fuse/session.js";
+import { UringChannel } from "../../lib/fuse/uring-channel.js";
 import { MemoryFileSystem } from "../helpers/memory-file-system.js";
 
 export interface Setup {
   readonly mountpoint: string;
   readonly data: DataMode;
   readonly descriptors: boolean;
+  /** Default "device". */
+  readonly channel?: "device" | "uring";
   readonly late?: boolean;
   /** Path to text. */
   readonly files?: Readonly<Record<string, string>>;
@@ -44,7 +47,7 @@ async function serve(setup: Setup): Promise<void> {
   for (let i = 0; i < (setup.many ?? 0); i++) tree.put(`many/f${i}`, "");
   const logged: string[] = [];
   const { fd } = mountFuse({ mountpoint: setup.mountpoint, subtype: "stratafs-test", flags: ["nodev"], allowOther: setup.allowOther ?? true });
-  const session = new Session(tree, new DeviceChannel(fd), {
+  const session = new Session(tree, setup.channel === "uring" ? new UringChannel(fd) : new DeviceChannel(fd), {
     dataMode: setup.data,
     log: (message) => logged.push(message),
     ...(setup.openFiles === undefined ? {} : { openFiles: setup.openFiles }),

@@ -91,6 +91,7 @@ export const FUSE_INIT_EXT = 1 << 30;
 export const FUSE_DIRECT_IO_ALLOW_MMAP = 1 << 4;
 export const FUSE_PASSTHROUGH = 1 << 5;
 export const FUSE_NO_EXPORT_SUPPORT = 1 << 6;
+export const FUSE_OVER_IO_URING = 1 << 9;
 
 // ── flags of single requests and replies ──
 export const FATTR_MODE = 1 << 0;
