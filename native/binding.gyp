@@ -13,6 +13,7 @@
         "src/watch.cc",
         "src/jobs.cc",
         "src/process.cc",
+        "src/look.cc",
         "src/plan.cc"
       ],
       "cflags": ["-O2", "-Wall", "-Wextra", "-Wno-unused-parameter", "-fvisibility=hidden"],

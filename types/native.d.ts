@@ -139,8 +139,11 @@ export interface NativeBinding {
   raiseFileLimit(): number;
   /** sched_setscheduler(0, SCHED_BATCH). */
   schedBatch(): number;
-  /** The processor that a thread ran on last (its tid as seen in /proc). */
-  processorOf(tid: number): number;
+  /**
+   * Asks, without waiting, on which processor thread `tid` (as seen in /proc) ran last. Returns the answer to the question before, once;
+   * -EAGAIN while there is none (while it is still being read, this question is dropped).
+   */
+  lookAt(tid: number): number;
   /** Keeps the calling thread on one processor; -1 lets it go wherever it was allowed to before. -EINVAL for one that was not allowed. */
   runOn(cpu: number): number;
   /** prctl(PR_SET_PDEATHSIG) for this process's parent thread. */

@@ -3,7 +3,8 @@
  * (README.md has the measurement), and the scheduler does not know that the two belong together: so the server goes where its
  * clients are.
  * Always true: only the serving thread is moved, only to a processor it was allowed, and only after several looks agreed; with
- * clients on several processors it stays where it is.
+ * clients on several processors it stays where it is. Nothing of a client is read by the serving thread itself: the kernel lets nobody look
+ * at a process that is in execve(2), and that may be waiting for an answer from here.
  */
 import type { NativeBinding } from "../../types/native.js";
 
@@ -14,14 +15,14 @@ const LOOK_EVERY_AT_MOST = 256;
 const AGREE = 3;
 
 export class Placement {
-  readonly #native: Pick<NativeBinding, "processorOf" | "runOn">;
+  readonly #native: Pick<NativeBinding, "lookAt" | "runOn">;
   #countdown = LOOK_EVERY;
   #every = LOOK_EVERY;
   #at = -1;
   #seen = -1;
   #agreed = 0;
 
-  constructor(native: Pick<NativeBinding, "processorOf" | "runOn">) {
+  constructor(native: Pick<NativeBinding, "lookAt" | "runOn">) {
     this.#native = native;
   }
 
@@ -30,7 +31,7 @@ export class Placement {
     if (--this.#countdown > 0) return;
     this.#countdown = this.#every;
     if (tid === 0) return;
-    const processor = this.#native.processorOf(tid);
+    const processor = this.#native.lookAt(tid);
     if (processor < 0) return;
     if (processor !== this.#seen) {
       this.#seen = processor;

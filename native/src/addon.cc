@@ -46,6 +46,7 @@ static void end(napi_async_cleanup_hook_handle, void* data) {
   close_jobs(self);
   close_watches(self);
   close_rings(self);
+  close_look(self);
   self->ending = true;
   finish_when_closed(self);
 }
@@ -75,7 +76,7 @@ NAPI_MODULE_INIT() {
   napi_add_async_cleanup_hook(env, end, self, &self->hook);
 
   const Method* groups[] = {kFileMethods, kXattrMethods, kDataMethods, kMountMethods,
-                            kFuseMethods, kUringMethods, kWatchMethods, kJobMethods, kProcessMethods};
+                            kFuseMethods, kUringMethods, kWatchMethods, kJobMethods, kProcessMethods, kLookMethods};
   for (const Method* group : groups) {
     for (const Method* method = group; method->name; method++) {
       napi_value function;

@@ -83,4 +83,4 @@ struct ProcFd {
 int64_t read_fully(int fd, uint8_t* into, size_t length, off_t position);
 
 extern const Method kFileMethods[], kXattrMethods[], kDataMethods[], kMountMethods[], kFuseMethods[], kUringMethods[], kWatchMethods[],
-    kJobMethods[], kProcessMethods[];
+    kJobMethods[], kProcessMethods[], kLookMethods[];

@@ -61,6 +61,7 @@ struct Env {
   Watch* watches = nullptr;
   int32_t last_watch = 0;
   struct Ring* rings = nullptr;  // see uring.cc
+  struct Look* look = nullptr;   // see look.cc
   Jobs jobs;
   uint8_t* reply = nullptr;  // see fuseReplyData
   int open_handles = 0;      // uv handles whose close callback is still to come
@@ -76,5 +77,6 @@ void handle_closed(Env* self);
 
 void close_watches(Env* self);
 void close_rings(Env* self);
+void close_look(Env* self);
 // Ends the threads (waiting for the system call each is in) and drops what had not begun.
 void close_jobs(Env* self);

@@ -49,22 +49,6 @@ static int64_t call_run_plan(const Args& args) {
   carry_out(plan.data, plan.length, error_fd);
 }
 
-// The 39th field of /proc/<tid>/stat; the second, the name, is in parentheses and may hold anything.
-static int64_t call_processor_of(const Args& args) {
-  char path[32], text[1024];
-  snprintf(path, sizeof path, "/proc/%d/stat", args.i32(0));
-  int fd = open(path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return -errno;
-  ssize_t length = read(fd, text, sizeof text - 1);
-  int failed = length < 0 ? errno : 0;
-  close(fd);
-  if (failed != 0) return -failed;
-  text[length] = 0;
-  const char* at = strrchr(text, ')');
-  for (int field = 2; at != nullptr && field < 39; field++) at = strchr(at + 1, ' ');
-  return at == nullptr ? -EINVAL : strtol(at + 1, nullptr, 10);
-}
-
 // The processors that this thread was allowed before it was first told where to run.
 static thread_local cpu_set_t allowed;
 static thread_local bool allowed_known = false;
@@ -136,7 +120,6 @@ const Method kProcessMethods[] = {
     {"pipe", call_pipe},
     {"raiseFileLimit", call_raise_file_limit},
     {"schedBatch", call_sched_batch},
-    {"processorOf", call_processor_of},
     {"runOn", call_run_on},
     {"setParentDeathSignal", call_set_parent_death_signal},
     {"setsid", call_setsid},

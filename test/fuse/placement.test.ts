@@ -4,7 +4,7 @@ import { Placement } from "../../lib/fuse/placement.js";
 /** A machine in which thread `tid` runs on processor `tid`, and where the server was told to run. */
 function machine(): { placement: Placement; moves: number[] } {
   const moves: number[] = [];
-  const native = { processorOf: (tid: number) => tid, runOn: (cpu: number) => (moves.push(cpu), 0) };
+  const native = { lookAt: (tid: number) => tid, runOn: (cpu: number) => (moves.push(cpu), 0) };
   return { placement: new Placement(native), moves };
 }
 
