@@ -18,10 +18,13 @@ export function name(text: string): Name {
 /** The same checks for something that is latin1 already. */
 export function checkName(latin1: string): Name {
   if (latin1.length > NAME_MAX) throw new FsError("ENAMETOOLONG", "name", `of ${latin1.length} bytes, at most ${NAME_MAX}`);
-  if (latin1 === "" || latin1 === "." || latin1 === ".." || latin1.includes("/") || latin1.includes("\0")) {
-    throw new FsError("EINVAL", "name", `${JSON.stringify(latin1)} is not one path component`);
-  }
+  if (!isComponent(latin1)) throw new FsError("EINVAL", "name", `${JSON.stringify(latin1)} is not one path component`);
   return latin1 as Name;
+}
+
+/** Whether `latin1`, of whatever length, stands for an entry of the directory it is looked for in, and for nothing else. */
+export function isComponent(latin1: string): boolean {
+  return latin1 !== "" && latin1 !== "." && latin1 !== ".." && !latin1.includes("/") && !latin1.includes("\0");
 }
 
 /** Text for people: UTF-8 where the bytes are, else each stray byte as \xHH. */

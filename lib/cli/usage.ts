@@ -5,8 +5,9 @@
 
 /** A mistake of whoever typed the command. The message is one line, without the program's name. */
 export class UsageError extends Error {
+  /** Control characters in `message`, which may quote what was typed, are spelt \xHH: it stays one line, and says nothing to a terminal. */
   constructor(message: string) {
-    super(message);
+    super(message.replace(/[\0-\x1f\x7f]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`));
     this.name = "UsageError";
   }
 }

@@ -144,6 +144,7 @@ export async function* layerTar(store: Store, diffId: Digest): AsyncGenerator<Ui
     let size = 0;
     for await (const part of records(store, new Pull(inflate, path))) {
       size += part.length;
+      if (size > expected) throw damaged(path, `expected a tar of ${expected} bytes, found more`);
       yield part;
     }
     if (size !== expected) throw damaged(path, `expected a tar of ${expected} bytes, found ${size}`);
@@ -177,7 +178,9 @@ async function* records(store: Store, input: Pull): AsyncGenerator<Uint8Array, u
         else {
           for (let left = (await input.exactly(4)).readUInt32LE(0); left > 0; left--) {
             const extent = await input.exactly(16);
-            yield* bytesOf(fd, Number(extent.readBigUInt64LE(0)), Number(extent.readBigUInt64LE(8)));
+            const [offset, length] = [Number(extent.readBigUInt64LE(0)), Number(extent.readBigUInt64LE(8))];
+            if (!Number.isSafeInteger(offset + length)) throw damaged(input.path, `found a part of ${length} bytes at ${offset}`);
+            yield* bytesOf(fd, offset, length);
           }
         }
       } finally {

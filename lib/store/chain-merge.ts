@@ -14,7 +14,7 @@ import type { FastHash } from "../base/fast-hash.js";
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../base/mode.js";
 import type { Digest } from "./digest.js";
 import { StoreError } from "./errors.js";
-import { WHITEOUT_NODE } from "./index-format.js";
+import { damaged, WHITEOUT_NODE } from "./index-format.js";
 import { ROOT_ROW, type IndexReader } from "./index-reader.js";
 import { IndexWriter, type IndexNode } from "./index-writer.js";
 import { byBytes } from "./layer-tree.js";
@@ -35,7 +35,7 @@ const NOT_WRITTEN = 0xffffffff;
 
 /**
  * `layers` bottom-up, each the index of a layer. Gives the parts of the chain's index file.
- * Throws ERR_STORE_TREE for a hard link whose file no lower layer has, ERR_STORE_LIMIT.
+ * Throws ERR_STORE_TREE for a hard link whose file no lower layer has, ERR_STORE_LIMIT; for a damaged layer ERR_STORE_DAMAGED, EIO.
  */
 export function mergeChain(layers: readonly IndexReader[], id: Digest, hash: FastHash): Uint8Array[] {
   return new ChainMerge(layers, hash).write(id);
@@ -165,7 +165,11 @@ class ChainMerge {
     const top = parts[0] as Part;
     const written = this.#written[top.layer] as Uint32Array;
     const known = written[top.row] as number;
-    if (known !== NOT_WRITTEN) return known;
+    if (known !== NOT_WRITTEN) {
+      // A directory of two names, as no writer makes one, could hold itself.
+      if (this.#isDirectory(top)) throw damaged(`layer ${(this.#layers[top.layer] as IndexReader).id}`, "found a directory a second time");
+      return known;
+    }
     const described = parts.find(({ layer, row }) => !(this.#layers[layer] as IndexReader).implicit(row)) ?? top;
     const row = this.#writer.addNode(nodeOf(this.#layers[described.layer] as IndexReader, described.row));
     written[top.row] = row;

@@ -9,6 +9,7 @@ import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { FsError } from "../base/errors.js";
 import type { FastHash } from "../base/fast-hash.js";
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../base/mode.js";
+import { isComponent } from "../base/name.js";
 import { DIGEST_BYTES, type Digest } from "./digest.js";
 import {
   damaged, decodeIndexHeader, FLAG_IMPLICIT, FLAG_INLINE, FLAG_LOWER_LINK, FLAG_OPAQUE, HEADER_BYTES, META_BITS, META_GID, META_UID, META_WORDS, META_XATTRS,
@@ -231,7 +232,10 @@ export class IndexReader {
   entryName(entry: number): string {
     const at = this.#entryWord(entry, 0);
     this.#within(at, 1);
-    return this.#text(at + 1, this.#blob[at] as number);
+    const name = this.#text(at + 1, this.#blob[at] as number);
+    // Whoever makes a file of this name elsewhere (a copy-up, an export) believes that it stays in its directory.
+    if (!isComponent(name)) throw this.#broken();
+    return name;
   }
   /** The row, or WHITEOUT_NODE. */
   entryNode(entry: number): number {
