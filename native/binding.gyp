@@ -17,6 +17,7 @@
         "src/plan.cc"
       ],
       "cflags": ["-O2", "-Wall", "-Wextra", "-Wno-unused-parameter", "-fvisibility=hidden"],
+      "ldflags": ["-Wl,-z,now"],
       "cflags_cc": ["-std=c++17", "-fno-exceptions", "-fno-rtti"]
     }
   ]

@@ -70,8 +70,8 @@ export interface NativeBinding {
   umount(target: string, flags: number): number;
   /** open_tree(2), OPEN_TREE_CLOEXEC added; `flags` OPEN_TREE_CLONE 1, AT_RECURSIVE 0x8000. */
   openTree(dirfd: number, path: string, flags: number): number;
-  /** mount_setattr(2) on an open_tree descriptor: MOUNT_ATTR_* to set and clear. */
-  mountSetattr(fd: number, set: number, clear: number): number;
+  /** mount_setattr(2) on an open_tree descriptor: MOUNT_ATTR_* to set and clear; `flags` 0 or AT_RECURSIVE 0x8000. */
+  mountSetattr(fd: number, set: number, clear: number, flags: number): number;
   /** fsopen, fsconfig for each "key" or "key=value" line of `options` (newline-separated), fsmount with MOUNT_ATTR_*: a detached mount's descriptor. */
   fsmount(type: string, options: string, attributes: number): number;
   moveMount(fromFd: number, toDirfd: number, toPath: string): number;

@@ -16,8 +16,8 @@ import { containerPlan, isExecFailure, type Container as ContainerPlan } from ".
 import { grantedRanges, helperArguments, namespaceIds, reentryPlan, type IdExtent, type NamespaceIds } from "./user-namespace.js";
 
 export type { Exit };
-/** What a caller says about a container; the terminal is found here. */
-export type Container = Omit<ContainerPlan, "terminal">;
+/** What a caller says about a container; the terminal and the copy of /sys are found here. */
+export type Container = Omit<ContainerPlan, "terminal" | "sys">;
 
 /** The command of a container could not be executed; `code` is the kernel's reason. */
 export class CommandError extends Error {
@@ -36,7 +36,18 @@ export class CommandError extends Error {
  * needed any more. Throws CommandError when the command cannot be executed, FsError naming the step for anything before.
  */
 export async function runContained(container: Container, onStarted: () => void): Promise<Exit> {
-  const child = startPlan(containerPlan({ ...container, terminal: terminalPath() }));
+  const sys = container.privileged ? undefined : copyOfSys();
+  const letGo = (): void => {
+    if (sys !== undefined) closeDescriptor(sys);
+  };
+  let child: PlannedProcess;
+  try {
+    child = startPlan(containerPlan({ ...container, terminal: terminalPath(), sys }));
+  } catch (error) {
+    letGo();
+    throw error;
+  }
+  void child.started.then(letGo, letGo);
   try {
     return await follow(child, onStarted);
   } catch (error) {
@@ -45,11 +56,21 @@ export async function runContained(container: Container, onStarted: () => void):
   }
 }
 
-/** A copy of a host path's mount, with all below it, that a container can attach. The caller closes it. Throws FsError. */
+/** Also what is mounted below it: control groups that belong to this user would let a container stop the user's other processes. */
+function copyOfSys(): number | undefined {
+  try {
+    return detachedCopy("/sys", true);
+  } catch (error) {
+    if (error instanceof FsError) return undefined;
+    throw error;
+  }
+}
+
+/** A copy of a host path's mount, with all below it, that a container can attach; read-only means all of it. The caller closes it. Throws FsError. */
 export function detachedCopy(path: string, readOnly: boolean): number {
   const fd = check(native.openTree(AT_FDCWD, pathBytes(path), OPEN_TREE_CLONE | AT_RECURSIVE), "open_tree", path);
   if (readOnly) {
-    const failed = native.mountSetattr(fd, MOUNT_ATTR_RDONLY, 0);
+    const failed = native.mountSetattr(fd, MOUNT_ATTR_RDONLY, 0, AT_RECURSIVE);
     if (failed < 0) native.close(fd);
     check(failed, "mount_setattr", path);
   }

@@ -21,6 +21,8 @@ export interface Container {
   readonly scratch: string;
   /** Root in the initial user namespace: sysfs and file capabilities are ours to give, and to keep back. */
   readonly privileged: boolean;
+  /** A detached copy of the host's /sys, read-only throughout; where there is none the container has no /sys. Not used when privileged. */
+  readonly sys: number | undefined;
   /** False for a network namespace with a loopback device alone. */
   readonly network: boolean;
   readonly hostname: string | undefined;
@@ -69,7 +71,7 @@ export function containerPlan(c: Container): Plan {
   else plan.mount(pathBytes(c.root.path), at, "", MS_BIND);
   addDev(plan, `${at}/dev`, c);
   addProc(plan, `${at}/proc`, c.privileged);
-  addSys(plan, `${at}/sys`, c.privileged);
+  addSys(plan, `${at}/sys`, c);
   // Both halves of pivot_root on one place: the old root ends up on top of the new one, and goes.
   plan.chdir(at).pivotRoot(".", ".").umount(".", MNT_DETACH).chdir("/");
   for (const { fd, target } of c.attach) plan.moveMount(fd, pathBytes(target));
@@ -109,14 +111,10 @@ function addProc(plan: Plan, proc: string, privileged: boolean): void {
   }
 }
 
-function addSys(plan: Plan, sys: string, privileged: boolean): void {
-  if (privileged) {
-    plan.mount("sysfs", sys, "sysfs", INERT | MS_RDONLY);
-    return;
-  }
+function addSys(plan: Plan, at: string, { privileged, sys }: Container): void {
+  if (privileged) plan.mount("sysfs", at, "sysfs", INERT | MS_RDONLY);
   // sysfs belongs to whoever owns the network namespace; a user namespace binds what the host shows, all of it or nothing.
-  plan.mount("/sys", sys, "", MS_BIND | MS_REC).orIgnore();
-  plan.mount("", sys, "", MS_BIND | MS_REMOUNT | MS_RDONLY | INERT).orIgnore();
+  else if (sys !== undefined) plan.moveMount(sys, at).orIgnore();
 }
 
 function addExec(plan: Plan, c: Container): Plan {

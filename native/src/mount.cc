@@ -42,7 +42,7 @@ static int64_t call_open_tree(const Args& args) {
 
 static int64_t call_mount_setattr(const Args& args) {
   MountAttr attr = {static_cast<uint64_t>(args.i64(1)), static_cast<uint64_t>(args.i64(2)), 0, 0};
-  return outcome(syscall(kMountSetattr, args.i32(0), "", AT_EMPTY_PATH, &attr, sizeof attr));
+  return outcome(syscall(kMountSetattr, args.i32(0), "", AT_EMPTY_PATH | args.i32(3), &attr, sizeof attr));
 }
 
 // One fsconfig(2) per line of `options`, which is cut up in place.

@@ -1,11 +1,13 @@
 // The interpreter of plans (lib/sys/plan.ts describes and encodes them). Runs in a forked child: system calls only.
 // Credentials and groups by bare calls: glibc's forms would look for the other threads, which the child does not have.
+#include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -116,9 +118,84 @@ static void close_all_but(int a, int b) {
   _exit(128 + signal);
 }
 
+struct Span {
+  uintptr_t start, end;
+};
+
+// Where the kernel shows what a process was called with and its environment: fields 48 to 51 of /proc/self/stat.
+static Span words_at_start() {
+  char text[2048];
+  Span none = {0, 0};
+  int fd = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return none;
+  ssize_t length = read(fd, text, sizeof text - 1);
+  close(fd);
+  if (length <= 0) return none;
+  text[length] = 0;
+  const char* at = strrchr(text, ')');
+  for (int field = 2; at && field < 48; field++) at = strchr(at + 1, ' ');
+  if (!at) return none;
+  char* next;
+  Span words;
+  words.start = strtoul(at + 1, &next, 10);
+  for (int field = 49; field <= 51; field++) words.end = strtoul(next, &next, 10);
+  return words;
+}
+
+// One line of /proc/self/maps, "START-END rwxp OFFSET DEV INODE NAME", is to be kept: code and its data, what this thread stands on, and what is not memory.
+static bool is_kept(const char* line, Span span, uintptr_t* file_end) {
+  uintptr_t here = reinterpret_cast<uintptr_t>(&span), thread = reinterpret_cast<uintptr_t>(&errno);
+  const char* field = line;
+  for (int i = 0; i < 4 && field; i++) field = strchr(field + 1, ' ');
+  bool file = field && strtoul(field, nullptr, 10) != 0;
+  // What lies right behind a file's pages are its variables that begin as zeros.
+  bool variables = span.start == *file_end;
+  *file_end = file ? span.end : 0;
+  if (file || variables || strstr(line, "[v") || strstr(line, "[stack]")) return true;
+  return (here >= span.start && here < span.end) || (thread >= span.start && thread < span.end);
+}
+
+// The process that stands for a container's command is a copy of the one that serves it, and whoever is root in the container may read its
+// memory: what was in there (the caller's environment, keys, other mounts) goes. Afterwards only system calls are made, by functions that
+// are bound already (-z now). Without /proc nobody else can look either.
+static void forget() {
+  static Span spans[4096];
+  size_t count = 0;
+  int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+  if (fd >= 0) {
+    char text[8192];
+    size_t held = 0;
+    uintptr_t file_end = 0;
+    for (ssize_t got; (got = read(fd, text + held, sizeof text - 1 - held)) > 0;) {
+      held += got;
+      text[held] = 0;
+      char* line = text;
+      for (char* end; (end = strchr(line, '\n')); line = end + 1) {
+        *end = 0;
+        char* dash;
+        Span span = {strtoul(line, &dash, 16), 0};
+        span.end = strtoul(dash + 1, nullptr, 16);
+        if (!is_kept(line, span, &file_end) && count < sizeof spans / sizeof *spans) spans[count++] = span;
+      }
+      held = text + held - line;
+      memmove(text, line, held);
+    }
+    close(fd);
+  }
+  Span words = words_at_start();
+  static const char kName[] = "stratafs: init";
+  if (words.end > words.start + sizeof kName) {
+    memset(reinterpret_cast<void*>(words.start), 0, words.end - words.start);
+    memcpy(reinterpret_cast<void*>(words.start), kName, sizeof kName);
+  }
+  for (size_t i = 0; i < count; i++) munmap(reinterpret_cast<void*>(spans[i].start), spans[i].end - spans[i].start);
+}
+
 // The parent's part of a fork step: stands for the child until it ends, and buries orphans where it is the first of a pid namespace.
-// Holds nothing of the mount: no descriptor above 2 but the two pipes, and "/" as its directory.
+// Holds nothing of the mount: no memory, no descriptor above 2 but the two pipes, and "/" as its directory. The child sees the other end of
+// its pipe close when that is so.
 [[noreturn]] static void stand_for(pid_t child, int reports, int report_fd, const sigset_t* waited) {
+  forget();
   close_all_but(reports, report_fd);
   if (chdir("/") < 0) _exit(125);
   for (;;) {
@@ -141,8 +218,9 @@ static void close_all_but(int a, int b) {
 }
 
 static int64_t fork_step(Child* self) {
-  int report[2];
+  int report[2], gate[2];
   if (pipe2(report, O_CLOEXEC | O_NONBLOCK) < 0) return -errno;
+  if (pipe2(gate, O_CLOEXEC) < 0) return -errno;
   sigset_t waited, before;
   sigemptyset(&waited);
   sigaddset(&waited, SIGCHLD);
@@ -166,10 +244,15 @@ static int64_t fork_step(Child* self) {
   if (child < 0) sigprocmask(SIG_SETMASK, &before, nullptr);
   else if (getpid() != 1) sigprocmask(SIG_SETMASK, &self->mask, nullptr);
   close(report[0]);
+  close(gate[1]);
   if (child < 0) {
     close(report[1]);
+    close(gate[0]);
     return child;
   }
+  uint8_t none;
+  while (read(gate[0], &none, 1) < 0 && errno == EINTR) continue;
+  close(gate[0]);
   if (self->report_fd >= 0) close(self->report_fd);
   self->report_fd = report[1];
   return 0;

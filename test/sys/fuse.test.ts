@@ -122,7 +122,7 @@ describe("a FUSE mount", () => {
     check(native.mount("tmpfs", world.path, "tmpfs", 0, "size=1m"), "mount");
     try {
       const tree = check(native.openTree(AT_FDCWD, world.path, OPEN_TREE_CLONE), "open_tree");
-      expect(native.mountSetattr(tree, MOUNT_ATTR_RDONLY, 0)).to.equal(0);
+      expect(native.mountSetattr(tree, MOUNT_ATTR_RDONLY, 0, 0)).to.equal(0);
       expect(errnoName(native.mkdir(tree, "d", 0o755))).to.equal("EROFS");
       native.close(tree);
       expect(native.umount(world.path, 0)).to.equal(0);
