@@ -14,11 +14,13 @@ export function stackOf(request: MountOptionSet, env: NodeJS.ProcessEnv): StackD
     ...(request.squashUid === undefined ? {} : { squashUid: request.squashUid }),
     ...(request.squashGid === undefined ? {} : { squashGid: request.squashGid }),
   };
-  const honour = { redirect: request.redirect !== "nofollow" };
+  const honour = {
+    redirect: request.redirect !== "nofollow", metacopy: request.metacopy !== false, ...(request.userXattr ? { userXattrs: true } : {}),
+  };
   const plainWhiteouts = (env["FUSE_OVERLAYFS_DISABLE_OVL_WHITEOUT"] ?? "") !== "";
   return {
     lowers: request.lowers.map((path) => directoryLayer(path, { ids, honour })),
-    dataLayers: request.dataLowers.map((path) => directoryLayer(path, { ids })),
+    dataLayers: request.dataLowers.map((path) => directoryLayer(path, { ids, honour })),
     ...(request.upper === undefined || request.work === undefined ? {} : {
       upper: directoryUpper(request.upper, {
         workdir: request.work, ids, honour, xattrPrefix: request.userXattr ? "user" : "auto", whiteouts: plainWhiteouts ? "dotwh" : "auto", opaqueSentinel: true,

@@ -50,8 +50,11 @@ export interface RawMarks {
 
 export const NO_RAW_MARKS: RawMarks = { opaque: "", redirect: undefined, metacopy: false, origin: undefined, impure: false };
 
-/** Picks the marks from a node's keys; `read` gives a key's value as latin1 and is called only for marks that are there. */
-export function readMarks(keys: readonly string[], read: (key: string) => string | undefined): RawMarks {
+/**
+ * Picks the marks from a node's keys; `read` gives a key's value as latin1 and is called only for marks that are there. Without `userXattrs`
+ * marks in user.*, which whoever owns a file may set, hide things and lead nowhere: they are no redirect, no metadata-only file, no number.
+ */
+export function readMarks(keys: readonly string[], read: (key: string) => string | undefined, userXattrs = true): RawMarks {
   let some = false;
   for (const key of keys) if (key.includes("overlay")) some = true;
   if (!some) return NO_RAW_MARKS;
@@ -62,14 +65,15 @@ export function readMarks(keys: readonly string[], read: (key: string) => string
     }
     return undefined;
   };
+  const trusted = (spellings: readonly string[]): string | undefined => valueOf(userXattrs ? spellings : spellings.slice(0, 1));
   const opaque = valueOf(MARK_KEYS.opaque);
   const ours = opaque === "y" || opaque === "x" ? opaque : "";
   const theirs = keys.includes(FUSE_OVERLAYFS_OPAQUE) && read(FUSE_OVERLAYFS_OPAQUE) === "y";
   return {
     opaque: theirs ? "y" : ours,
-    redirect: valueOf(MARK_KEYS.redirect),
-    metacopy: valueOf(MARK_KEYS.metacopy) !== undefined,
-    origin: parseOrigin(valueOf(MARK_KEYS.origin)),
+    redirect: trusted(MARK_KEYS.redirect),
+    metacopy: trusted(MARK_KEYS.metacopy) !== undefined,
+    origin: parseOrigin(trusted(MARK_KEYS.origin)),
     impure: valueOf(MARK_KEYS.impure) === "y",
   };
 }

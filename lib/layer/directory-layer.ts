@@ -29,6 +29,7 @@ import { isIdMapped } from "./idmapped-mount.js";
 import { idMap } from "./ids.js";
 import type { IdMap, IdMapOptions } from "./ids.js";
 import type { Backing, Layer, LayerEntry, LayerNode, Marks } from "./layer.js";
+import { isRootOfMachine } from "./owners.js";
 import { ACCESS_ACL, chmodAcl, mapAclIds } from "./posix-acl.js";
 import { privateClone } from "./private-clone.js";
 import { shownKey, storedKey } from "./private-keys.js";
@@ -39,8 +40,12 @@ export interface DirectoryLayerOptions {
   /** Unique in the stack; by default made from the device and inode number of the root. */
   readonly id?: string;
   readonly ids?: IdMapOptions;
-  /** Which marks of the layer count; both by default. Layers from strangers should honour neither. */
-  readonly honour?: { readonly redirect?: boolean; readonly metacopy?: boolean };
+  /**
+   * Which marks of the layer count; redirect and metacopy do by default. Layers from strangers should honour neither. `userXattrs`: these
+   * two also as user.*, which whoever owns a file may set. Default false for root of the machine, as kernel overlayfs without userxattr: a
+   * user who owns a file in a layer could show through it what a lower one keeps from him.
+   */
+  readonly honour?: { readonly redirect?: boolean; readonly metacopy?: boolean; readonly userXattrs?: boolean };
   /** By default one cache for all layers of the process. */
   readonly descriptors?: DescriptorCache;
 }
@@ -76,6 +81,7 @@ export class DirectoryLayer implements Layer {
   protected readonly nodes = new Map<number | string, DiskNode>();
   private readonly honourRedirect: boolean;
   private readonly honourMetacopy: boolean;
+  private readonly honourUserXattrs: boolean;
   /** st_dev of the root, as statx.ts packs it. */
   protected readonly device: number;
   private readonly mountId: number;
@@ -107,6 +113,7 @@ export class DirectoryLayer implements Layer {
     this.descriptors = options.descriptors ?? sharedDescriptors;
     this.honourRedirect = options.honour?.redirect ?? true;
     this.honourMetacopy = options.honour?.metacopy ?? true;
+    this.honourUserXattrs = options.honour?.userXattrs ?? !isRootOfMachine;
     this.ids = idMap(options.ids);
     check(native.statx(rootFd, "", STAT_FLAGS, slots), "statx", "of the layer's root");
     this.device = slots[16]!;
@@ -116,7 +123,9 @@ export class DirectoryLayer implements Layer {
     this.root = new DiskNode(S_IFDIR, slots[0]!, undefined, "" as Name);
     this.root.held = rootFd;
     this.nodes.set(this.root.key, this.root);
-    this.overrideKey = writesOverride ?? OVERRIDE_KEYS.find((key) => getXattr(rootFd, "", key) !== undefined);
+    // What a user may write to his own directory must not make root's mount show files of root's, setuid ones even.
+    const mayOverride = (key: string): boolean => !isRootOfMachine || slots[3] === 0 || !key.startsWith("user.");
+    this.overrideKey = writesOverride ?? OVERRIDE_KEYS.find((key) => mayOverride(key) && getXattr(rootFd, "", key) !== undefined);
   }
 
   lookup(parent: LayerNode, name: Name): DiskNode | undefined {
@@ -250,7 +259,7 @@ export class DirectoryLayer implements Layer {
   protected rawMarks(node: DiskNode): RawMarks {
     if (node.marks !== undefined) return node.marks;
     const keys = this.storedKeys(node);
-    const marks = keys.length === 0 ? NO_RAW_MARKS : readMarks(keys, (key) => latin1(getXattr(this.baseOf(node), componentOf(node), key)));
+    const marks = keys.length === 0 ? NO_RAW_MARKS : readMarks(keys, (key) => latin1(getXattr(this.baseOf(node), componentOf(node), key)), this.honourUserXattrs);
     node.marks = marks;
     return marks;
   }
@@ -443,7 +452,10 @@ export function openRoot(at: string | number): number {
 
 function overridden(attr: Attr, override: StatOverride | undefined): Attr {
   if (override === undefined) return attr;
-  const type = override.type === 0 ? attr.mode & S_IFMT : override.type;
+  const real = attr.mode & S_IFMT;
+  const type = override.type === 0 ? real : override.type;
+  // A file may stand for anything. Of anything else such a value is a trap: a device called a file would be opened here.
+  if (type !== real && (real !== S_IFREG || type === S_IFDIR)) throw new FsError("EIO", "stat", "an override that gives an object another type");
   const rdev = override.type === S_IFCHR || override.type === S_IFBLK ? override.rdev : attr.rdev;
   return { ...attr, uid: override.uid, gid: override.gid, mode: type | override.permissions, rdev };
 }

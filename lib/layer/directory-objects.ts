@@ -64,7 +64,8 @@ export class DirectoryObjects extends DirectoryLayer {
   /** `rootFd` is taken over unless this throws. */
   protected constructor(rootFd: number, options: DirectoryUpperOptions, prefix: XattrPrefix | undefined) {
     const permissions = options.xattrPermissions ?? 0;
-    super(rootFd, options, false, permissions === 0 ? undefined : OVERRIDE_KEYS[permissions - 1]);
+    const honour = prefix === "user" ? { userXattrs: true, ...options.honour } : options.honour;
+    super(rootFd, honour === undefined ? options : { ...options, honour }, false, permissions === 0 ? undefined : OVERRIDE_KEYS[permissions - 1]);
     this.durability = options.volatile === true ? "none" : options.blocking === true ? "blocking" : "jobs";
     this.prefix = prefix;
     this.sentinels = (options.opaqueSentinel ?? false) || prefix === undefined;

@@ -102,6 +102,9 @@ function ownerMayUse(mode: number): number {
   return (mode & 0o777) | ((mode & S_IFMT) === S_IFDIR ? 0o700 : 0o600);
 }
 
+/** Root of the machine, to whom files of other users are strangers' work; root of a user namespace reads what its own user could have written. */
+export const isRootOfMachine = process.geteuid!() === 0 && ownsEveryId();
+
 function ownsEveryId(): boolean {
   if (process.geteuid!() !== 0) return false;
   try {

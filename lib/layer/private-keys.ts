@@ -9,7 +9,9 @@
  *   user.fuseoverlayfs.*                  hidden
  *   security.fuseoverlayfs.*              hidden
  *   user.containers.override_stat         hidden
- *   user.containers.override_security.X   security.X             (only where xattrs stand in for permissions)
+ *   user.containers.override_security.X   hidden                 (where xattrs stand in for permissions: security.X)
+ *
+ * The last is hidden everywhere, because the same directory may be read elsewhere as one in which it counts.
  */
 const ESCAPED_TRUSTED = "trusted.overlay.overlay.";
 const ESCAPED_USER = "user.overlay.overlay.";
@@ -25,7 +27,7 @@ export function shownKey(stored: string, override: boolean): string | undefined 
   if (stored.startsWith(TRUSTED) || stored.startsWith(USER)) return undefined;
   if (stored.startsWith("user.fuseoverlayfs.") || stored.startsWith("security.fuseoverlayfs.")) return undefined;
   if (stored === "user.containers.override_stat") return undefined;
-  if (override && stored.startsWith(OVERRIDE + SECURITY)) return stored.slice(OVERRIDE.length);
+  if (stored.startsWith(OVERRIDE + SECURITY)) return override ? stored.slice(OVERRIDE.length) : undefined;
   return stored;
 }
 
@@ -36,6 +38,6 @@ export function storedKey(shown: string, override: boolean): string | undefined 
   if (shown.startsWith("user.fuseoverlayfs.") || shown.startsWith("security.fuseoverlayfs.")) return undefined;
   if (shown === "user.containers.override_stat") return undefined;
   if (override && shown.startsWith(SECURITY)) return OVERRIDE + shown;
-  if (override && shown.startsWith(OVERRIDE + SECURITY)) return undefined;
+  if (shown.startsWith(OVERRIDE + SECURITY)) return undefined;
   return shown;
 }

@@ -22,6 +22,8 @@ export interface StatOverride {
 const typeWords: Readonly<Record<string, number>> = {
   file: S_IFREG, dir: S_IFDIR, symlink: S_IFLNK, pipe: S_IFIFO, socket: S_IFSOCK, block: S_IFBLK, char: S_IFCHR,
 };
+/** 2^32-1 means "no id" to the kernel. */
+const MAX_ID = 0xffff_fffe;
 const syntax = /^(\d{1,10}):(\d{1,10}):([0-7]{1,8})(?::(?:(file|dir|symlink|pipe|socket)|(block|char)-(\d{1,7})-(\d{1,7})))?\0?$/;
 
 /** Throws EIO for a malformed value: guessing an owner would be worse. */
@@ -29,6 +31,9 @@ export function parseOverride(value: string): StatOverride {
   const match = syntax.exec(value);
   if (match === null) throw new FsError("EIO", "stat", `malformed override ${JSON.stringify(value)}, expected uid:gid:0mode[:type]`);
   const [, uid, gid, mode, plain, device, major, minor] = match;
+  if (Number(uid) > MAX_ID || Number(gid) > MAX_ID || Number(major ?? 0) > 0xfff || Number(minor ?? 0) > 0xfffff) {
+    throw new FsError("EIO", "stat", `override ${JSON.stringify(value)} of numbers that no object can have`);
+  }
   const word = plain ?? device;
   return {
     uid: Number(uid),

@@ -11,8 +11,20 @@ import type { UpperLayer } from "../layer/upper.js";
 import { Inodes } from "./inodes.js";
 import type { Part } from "./node.js";
 
-/** Redirects that lead to redirects, at most (as for symbolic links). */
+/** Metadata-only files whose data is another's, at most (as for symbolic links). */
 const MAX_REDIRECTS = 40;
+/**
+ * Names looked up in layers for one answer. A redirect leads to lower layers only, so none goes in circles; but a path whose every directory has
+ * one, in each of a few layers, would take as many steps as its length to the power of their number.
+ */
+const MAX_LOOKUPS = 1 << 16;
+
+/** What is left of them. */
+interface Budget {
+  lookups: number;
+}
+
+const fullBudget = (): Budget => ({ lookups: MAX_LOOKUPS });
 
 export interface StackOptions {
   /** Layers that hold only data, reached through absolute redirects of metadata-only files. */
@@ -56,14 +68,15 @@ export class Stack {
 
   /**
    * What `name` is in a merged lower directory given by its parts: nothing (empty), a directory's parts, or the one part
-   * of something else. Reads whiteouts, opaque marks and redirects as overlayfs does.
+   * of something else. Reads whiteouts, opaque marks and redirects as overlayfs does. Throws ELOOP when that takes too many steps.
    */
-  child(parts: readonly Part[], name: Name, budget = MAX_REDIRECTS): Part[] {
+  child(parts: readonly Part[], name: Name, budget = fullBudget()): Part[] {
     const found: Part[] = [];
     for (let i = 0; i < parts.length; i++) {
       const part = parts[i]!;
       const layer = this.layer(part.layer);
       if (part.node.type !== S_IFDIR) break;
+      if (--budget.lookups < 0) throw new FsError("ELOOP", "redirect", name);
       const node = layer.lookup(part.node, name);
       if (node === undefined) {
         if (hides(layer, part.node, name) || layer.marks(part.node).opaque) break;
@@ -88,11 +101,10 @@ export class Stack {
    * Where a redirect leads: "/path" from the roots of the lowers below layer `above`, or a name in the same directory,
    * given by its parts below that layer. Throws ELOOP, EIO for a path that is none.
    */
-  redirected(siblings: readonly Part[], redirect: string, above: number, budget = MAX_REDIRECTS): Part[] {
-    if (budget === 0) throw new FsError("ELOOP", "redirect", redirect);
-    if (!redirect.startsWith("/")) return this.child(siblings, checkRedirect(redirect), budget - 1);
+  redirected(siblings: readonly Part[], redirect: string, above: number, budget = fullBudget()): Part[] {
+    if (!redirect.startsWith("/")) return this.child(siblings, checkRedirect(redirect), budget);
     const roots = this.lowerRoots().filter((root) => root.layer > above);
-    return this.walk(roots, redirect, budget - 1);
+    return this.walk(roots, redirect, budget);
   }
 
   /** True for a metadata-only file whose data may be in a data layer: as in the kernel it is looked for when it is opened, not before. */
@@ -107,9 +119,10 @@ export class Stack {
   /** The data of a file whose upper or lower copy has only metadata; undefined when no layer below has it. */
   dataOf(siblings: readonly Part[], name: Name, redirect: string | undefined, above: number): Part | undefined {
     let path = redirect ?? name;
-    for (let budget = MAX_REDIRECTS; budget > 0; budget--) {
-      let found = this.redirected(siblings.filter((part) => part.layer > above), path, above);
-      if (found.length === 0 && path.startsWith("/")) found = this.inDataLayers(path, above);
+    const budget = fullBudget();
+    for (let left = MAX_REDIRECTS; left > 0; left--) {
+      let found = this.redirected(siblings.filter((part) => part.layer > above), path, above, budget);
+      if (found.length === 0 && path.startsWith("/")) found = this.inDataLayers(path, above, budget);
       const part = found[0];
       if (part === undefined || part.node.type === S_IFDIR) return undefined;
       const marks = this.layer(part.layer).marks(part.node);
@@ -120,15 +133,15 @@ export class Stack {
     throw new FsError("ELOOP", "redirect", path);
   }
 
-  private inDataLayers(path: string, above: number): Part[] {
+  private inDataLayers(path: string, above: number, budget: Budget): Part[] {
     for (let i = Math.max(this.dataFrom, above + 1); i < this.byIndex.length; i++) {
-      const found = this.walk([{ layer: i, node: this.byIndex[i]!.root }], path, MAX_REDIRECTS);
+      const found = this.walk([{ layer: i, node: this.byIndex[i]!.root }], path, budget);
       if (found.length > 0) return found;
     }
     return [];
   }
 
-  private walk(roots: readonly Part[], path: string, budget: number): Part[] {
+  private walk(roots: readonly Part[], path: string, budget: Budget): Part[] {
     let parts = [...roots];
     for (const component of path.split("/").filter((text) => text !== "")) parts = this.child(parts, checkRedirect(component), budget);
     return parts;

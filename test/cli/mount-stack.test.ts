@@ -21,7 +21,12 @@ describe("the stack of a mount", () => {
   });
 
   it("follows no redirect with redirect_dir=nofollow", () => {
-    expect(stackOf(request("lowerdir=/l,redirect_dir=nofollow"), {}).lowers[0]?.options).to.deep.include({ honour: { redirect: false } });
+    expect(stackOf(request("lowerdir=/l,redirect_dir=nofollow"), {}).lowers[0]?.options).to.deep.include({ honour: { redirect: false, metacopy: true } });
+  });
+
+  it("follows no metadata-only file with metacopy=off, and marks in user.* with userxattr", () => {
+    expect(stackOf(request("lowerdir=/l,metacopy=off"), {}).lowers[0]?.options).to.deep.include({ honour: { redirect: true, metacopy: false } });
+    expect(stackOf(request("lowerdir=/l,userxattr"), {}).lowers[0]?.options).to.deep.include({ honour: { redirect: true, metacopy: true, userXattrs: true } });
   });
 
   it("writes .wh. files when the environment says so", () => {

@@ -28,6 +28,6 @@ layerContract("an upper in memory", (tree) => new MemoryUpper(tree));
 describeAsRoot("on disk (needs root: devices, owners)", () => {
   layerContract("a directory with devices as whiteouts", (tree) => DirectoryLayer.open(written(tree, "device", "trusted")));
   layerContract("a directory with .wh. files", (tree) => DirectoryLayer.open(written(tree, "dotwh", "trusted")));
-  layerContract("a directory with xattr whiteouts in user.*", (tree) => DirectoryLayer.open(written(tree, "xattr", "user")));
+  layerContract("a directory with xattr whiteouts in user.*", (tree) => DirectoryLayer.open(written(tree, "xattr", "user"), { honour: { userXattrs: true } }));
   layerContract("an upper directory", (tree) => DirectoryUpper.open(written(tree, "device", "trusted")));
 });
