@@ -2,7 +2,7 @@
  * The files of an image, by path: in a directory, or inside a tar file, which is looked through once and then read at offsets.
  * Paths are those inside the image, with "/" between names and none in front.
  */
-import { createReadStream, openSync, closeSync, fstatSync, readSync, statSync } from "node:fs";
+import { closeSync, constants, createReadStream, fstatSync, openSync, readSync, statSync } from "node:fs";
 import { join, posix } from "node:path";
 import { hasCode } from "../base/errors.js";
 import { readTar } from "../tar/reader.js";
@@ -38,15 +38,29 @@ export class DirectoryBlobs implements Blobs {
   open(path: string): Blob | undefined {
     const file = join(this.#root, path);
     try {
-      const fd = openSync(file, "r");
+      const fd = openFile(file);
       const { size } = fstatSync(fd);
       closeSync(fd);
-      return { size, bytes: createReadStream(file, { highWaterMark: READ_CHUNK }) };
+      return { size, bytes: bytesOfFile(file) };
     } catch (error) {
       if (hasCode(error, "ENOENT") || hasCode(error, "ENOTDIR")) return undefined;
       throw error;
     }
   }
+}
+
+/** Throws ERR_IMAGE_FORMAT for a pipe, which would be waited for, a device, which may not end, and everything else that is no file. */
+function openFile(file: string): number {
+  const fd = openSync(file, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+  if (fstatSync(fd).isFile()) return fd;
+  closeSync(fd);
+  throw new ImageError("ERR_IMAGE_FORMAT", `expected a file at ${file}`);
+}
+
+/** Opened when it is first read, and looked at again then: the layout is somebody else's, who may change it. */
+async function* bytesOfFile(file: string): AsyncGenerator<Uint8Array, undefined> {
+  yield* createReadStream("", { fd: openFile(file), highWaterMark: READ_CHUNK });
+  return undefined;
 }
 
 interface Member {
@@ -114,7 +128,12 @@ export async function readBlob(blobs: Blobs, path: string, maxBytes: number): Pr
   if (blob === undefined) throw new ImageError("ERR_IMAGE_MISSING", `expected ${path} in the image, found no such file`);
   if (blob.size > maxBytes) throw new ImageError("ERR_IMAGE_LIMIT", `expected ${path} to have at most ${maxBytes} bytes, found ${blob.size}`);
   const parts: Uint8Array[] = [];
-  for await (const part of blob.bytes) parts.push(part);
+  let size = 0;
+  for await (const part of blob.bytes) {
+    size += part.length;
+    if (size > maxBytes) throw new ImageError("ERR_IMAGE_LIMIT", `expected ${path} to have at most ${maxBytes} bytes, found more`);
+    parts.push(part);
+  }
   return Buffer.concat(parts);
 }
 
