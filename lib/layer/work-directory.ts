@@ -11,6 +11,7 @@ import { native } from "../sys/binding.js";
 import { readDirents } from "../sys/dirents.js";
 import { AT_FDCWD, AT_REMOVEDIR, LOCK_EX, LOCK_NB, O_DIRECTORY, O_NOFOLLOW, RENAME_NOREPLACE } from "../sys/flags.js";
 import { statAt, statFd } from "../sys/statx.js";
+import { OVERFLOW_ID } from "./ids.js";
 import { DEFAULT_ACL } from "./posix-acl.js";
 
 const EEXIST = -errnoOf("EEXIST");
@@ -38,16 +39,19 @@ export class WorkDirectory {
 
   /**
    * Checks, locks and cleans. `upperFd` stays the caller's. Throws EXDEV (another filesystem or mount), EINVAL (one inside the other, or
-   * left behind by a volatile mount), EBUSY (in use), ENOENT.
+   * left behind by a volatile mount), EBUSY (in use), EPERM (somebody else's), ENOENT.
    */
   static open(path: string, upperFd: number, options: WorkDirectoryOptions): WorkDirectory {
     if (options.temporary) {
       const made = native.mkdir(AT_FDCWD, pathBytes(path), 0o700);
       if (made < 0 && made !== EEXIST) check(made, "mkdir", `of the work directory ${path}`);
     }
-    const fd = check(native.open(AT_FDCWD, pathBytes(path), O_RDONLY | O_DIRECTORY, 0, 0), "open", `of the work directory ${path}`);
+    // A name that nobody chose may have been taken by somebody who knew it: his link is not followed, his directory not used.
+    const flags = O_RDONLY | O_DIRECTORY | (options.temporary ? O_NOFOLLOW : 0);
+    const fd = check(native.open(AT_FDCWD, pathBytes(path), flags, 0, 0), "open", `of the work directory ${path}`);
     const opened = [fd];
     try {
+      if (options.temporary) checkOwner(fd, path);
       checkPlaces(path, fd, upperFd);
       lock(fd, `the work directory ${path}`);
       const upper = check(native.open(upperFd, ".", O_RDONLY | O_DIRECTORY, 0, 0), "open", "of the upper");
@@ -224,9 +228,21 @@ function openWork(workdir: number, path: string): number {
   if (made < 0 && made !== EEXIST) check(made, "mkdir", `of ${path}/work`);
   native.chmod(workdir, "work", 0o700);
   const fd = check(native.open(workdir, "work", O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, 0), "open", `of ${path}/work`);
+  try {
+    checkOwner(fd, `${path}/work`);
+  } catch (error) {
+    native.close(fd);
+    throw error;
+  }
   // What is made in here must not inherit from here.
   native.removexattr(fd, "", DEFAULT_ACL);
   return fd;
+}
+
+/** Who owns the directory could exchange what is made in it before it is in its place. Root may anyway; ids that this process has no name for are the overflow id. */
+function checkOwner(fd: number, path: string): void {
+  const { uid } = statFd(fd);
+  if (uid !== process.geteuid!() && uid !== 0 && uid !== OVERFLOW_ID) throw new FsError("EPERM", "mount", `${path} belongs to user ${uid}, who could change what is made in it`);
 }
 
 function listNames(fd: number): readonly { readonly name: string }[] {

@@ -67,6 +67,17 @@ describeAsRoot("a directory upper (needs root: devices, owners, mounts)", () => 
       expect(codeOf(() => DirectoryUpper.open(`${folder}/upper`, { workdir: `${folder}/other` })), "the same upper").to.equal("EBUSY");
     });
 
+    it("is not what somebody else has put where it would be", () => {
+      for (const [path, workdir] of [["upper.work", undefined], ["upper.work/work", undefined], ["given/work", `${folder}/given`]] as const) {
+        execFileSync("sh", ["-c", `mkdir -p upper ${path} && chown 1000 ${path}`], { cwd: folder });
+        expect(codeOf(() => DirectoryUpper.open(`${folder}/upper`, workdir === undefined ? {} : { workdir })), path).to.equal("EPERM");
+        execFileSync("sh", ["-c", "rm -r upper.work given 2>/dev/null; true"], { cwd: folder });
+      }
+      execFileSync("sh", ["-c", "mkdir -p else/work && touch else/work/precious && ln -s else upper.work"], { cwd: folder });
+      expect(codeOf(() => DirectoryUpper.open(`${folder}/upper`))).to.equal("ENOTDIR");
+      expect(readdirSync(`${folder}/else/work`)).to.deep.equal(["precious"]);
+    });
+
     it("must be on the same filesystem, and apart from the upper", () => {
       mkdirSync(`${folder}/upper/in`, { recursive: true });
       const at = (workdir: string): string => codeOf(() => DirectoryUpper.open(`${folder}/upper`, { workdir }));
