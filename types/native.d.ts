@@ -62,8 +62,12 @@ export interface NativeBinding {
   /** `handler(id, result)` is called on this thread when a job ends. One handler per environment. Jobs keep the loop alive while there is a handler. */
   setJobHandler(handler: ((id: number, result: number) => void) | null): number;
   /** kind 0 fsync(a), 1 fdatasync(a), 2 syncfs(a), 3 copy data: the first `c` bytes from descriptor a to b, which holds
-   * no data yet, holes kept; b is `c` bytes long afterwards. Result 0 or a negative errno; -ECANCELED when the environment ends. Returns the job's id (> 0). */
-  startJob(kind: number, a: number, b: number, c: number): number;
+   * no data yet, holes kept; b is `c` bytes long afterwards; 4 remove directories with all that is in them: `names`, NUL between them, in
+   * directory a; none has subdirectories (-EISDIR), and what is not there is no error. Result 0 or a negative errno; -ECANCELED
+   * when the environment ends. Returns the job's id (> 0). `names` is copied. */
+  startJob(kind: number, a: number, b: number, c: number, names?: Uint8Array): number;
+  /** Blocks until the work of a job is done. Its result comes to the handler later, as always. */
+  waitJob(id: number): number;
 
   // ── mounts and FUSE ──
   mount(source: string, target: string, type: string, flags: number, data: string): number;

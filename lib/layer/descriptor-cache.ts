@@ -10,7 +10,8 @@ export const DEFAULT_DESCRIPTORS = 1024;
 const MIN_DESCRIPTORS = 64;
 
 interface OpenDirectory {
-  readonly fd: number;
+  /** -1 once it was taken. */
+  fd: number;
   /** The layer it belongs to. */
   readonly owner: object;
 }
@@ -21,7 +22,7 @@ export class DescriptorCache {
   constructor(max = DEFAULT_DESCRIPTORS) {
     this.open = new LRUCache<object, OpenDirectory>({
       max: Math.max(max, MIN_DESCRIPTORS),
-      dispose: ({ fd }) => native.close(fd),
+      dispose: ({ fd }) => fd >= 0 && native.close(fd),
     });
   }
 
@@ -33,6 +34,16 @@ export class DescriptorCache {
   /** Hands a descriptor over to the cache. */
   put(node: object, fd: number, owner: object): void {
     this.open.set(node, { fd, owner });
+  }
+
+  /** Gives a node's descriptor away; -1 when it is not open. */
+  take(node: object): number {
+    const value = this.open.peek(node);
+    if (value === undefined) return -1;
+    const { fd } = value;
+    value.fd = -1;
+    this.open.delete(node);
+    return fd;
   }
 
   /** Closes a node's descriptor, if it is open. */

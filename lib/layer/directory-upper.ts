@@ -10,7 +10,7 @@ import { O_RDONLY, O_RDWR, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG, S_ISGID, 
 import type { Name } from "../base/name.js";
 import { native } from "../sys/binding.js";
 import { readDirents } from "../sys/dirents.js";
-import { AT_FDCWD, AT_REMOVEDIR, O_DIRECTORY, O_NOFOLLOW, O_PATH, O_TMPFILE, RENAME_EXCHANGE, RENAME_WHITEOUT } from "../sys/flags.js";
+import { AT_FDCWD, AT_REMOVEDIR, O_DIRECTORY, O_NOFOLLOW, O_PATH, O_TMPFILE, RENAME_EXCHANGE, RENAME_WHITEOUT, SEEK_SET } from "../sys/flags.js";
 import { statAt, statFd } from "../sys/statx.js";
 import type { FileStat } from "../sys/statx.js";
 import { setXattr } from "../sys/xattr.js";
@@ -53,7 +53,9 @@ export class DirectoryUpper extends DirectoryObjects implements UpperLayer {
     const root = openRoot(at);
     let work: WorkDirectory | undefined;
     try {
-      work = WorkDirectory.open(workdir, root, { temporary: options.workdir === undefined, volatile: options.volatile ?? false });
+      work = WorkDirectory.open(workdir, root, {
+        temporary: options.workdir === undefined, volatile: options.volatile ?? false, blocking: options.blocking ?? false,
+      });
       return new DirectoryUpper(root, work, options);
     } catch (error) {
       work?.close();
@@ -313,7 +315,7 @@ export class DirectoryUpper extends DirectoryObjects implements UpperLayer {
       return;
     }
     if (!isDirectory(source.mode)) throw new FsError("EISDIR", "rename");
-    if (!this.holdsWhiteouts(to, newName, "rename")) return;
+    if (!this.holdsWhiteouts(to, newName, -1, "rename")) return;
     const staged = this.work.nextName();
     check(native.mkdir(this.work.fd, staged, 0o700), "mkdir");
     try {
@@ -341,13 +343,13 @@ export class DirectoryUpper extends DirectoryObjects implements UpperLayer {
     const stat = statAt(this.descriptor(dir), name);
     if (stat === undefined || isWhiteout(this.descriptor(dir), name, stat)) throw new FsError("ENOENT", "unlink");
     const isDir = isDirectory(stat.mode);
-    // An exchange would take a full directory along: this is the last look at what is in it.
-    if (isDir && leaveWhiteout) this.holdsWhiteouts(dir, name, "rmdir");
-    const leave = leaveWhiteout && this.readyForWhiteouts(dir);
     const loss = this.beforeLoss(dir, name, stat);
     try {
-      if (leave) this.replaceByWhiteout(dir, name, isDir);
-      else this.removeOnDisk(dir, name, isDir);
+      // An exchange would take a full directory along: this is the last look at what is in it.
+      const holds = isDir && leaveWhiteout && this.holdsWhiteouts(dir, name, loss.held, "rmdir");
+      const leave = leaveWhiteout && this.readyForWhiteouts(dir);
+      if (leave) this.replaceByWhiteout(dir, name, isDir, holds, loss.held);
+      else this.removeOnDisk(dir, name, isDir, loss.held);
     } catch (error) {
       this.cancelLoss(loss);
       throw error;
@@ -355,12 +357,12 @@ export class DirectoryUpper extends DirectoryObjects implements UpperLayer {
     this.afterLoss(loss, dir, name);
   }
 
-  private replaceByWhiteout(dir: DiskNode, name: Name, isDir: boolean): void {
+  private replaceByWhiteout(dir: DiskNode, name: Name, isDir: boolean, holdsWhiteouts: boolean, held: number): void {
     const fd = this.descriptor(dir);
     if (this.whiteouts.spelling === "dotwh") {
       this.whiteouts.makeDotted(fd, name);
       try {
-        this.removeOnDisk(dir, name, isDir);
+        this.removeOnDisk(dir, name, isDir, held);
       } catch (error) {
         this.whiteouts.removeDotted(fd, name);
         throw error;
@@ -369,36 +371,36 @@ export class DirectoryUpper extends DirectoryObjects implements UpperLayer {
     }
     const whiteout = this.whiteouts.make();
     const result = native.rename(this.work.fd, whiteout, fd, name, isDir ? RENAME_EXCHANGE : 0);
-    if (result < 0 || isDir) this.work.discard(whiteout);
+    if (result >= 0 && holdsWhiteouts) this.work.discardWhiteouts(whiteout);
+    else if (result < 0 || isDir) this.work.discard(whiteout);
     check(result, "unlink");
   }
 
-  private removeOnDisk(dir: DiskNode, name: Name, isDir: boolean): void {
+  private removeOnDisk(dir: DiskNode, name: Name, isDir: boolean, held: number): void {
     const fd = this.descriptor(dir);
     const result = native.unlink(fd, name, isDir ? AT_REMOVEDIR : 0);
     if (!isDir || (result !== ENOTEMPTY && result !== EEXIST)) {
       check(result, isDir ? "rmdir" : "unlink");
       return;
     }
-    this.holdsWhiteouts(dir, name, "rmdir");
+    this.holdsWhiteouts(dir, name, held, "rmdir");
     const moved = this.work.nextName();
     check(native.rename(fd, name, this.work.fd, moved, 0), "rmdir");
-    this.work.discard(moved);
+    this.work.discardWhiteouts(moved);
   }
 
   whiteout(parent: LayerNode, name: Name): void {
     const dir = asDiskNode(parent);
+    if (!this.readyForWhiteouts(dir)) return;
     const fd = this.descriptor(dir);
-    const there = standing(fd, name);
-    if (there === "object") throw new FsError("EEXIST", "whiteout");
-    if (there === "whiteout" || !this.readyForWhiteouts(dir)) return;
     if (this.whiteouts.spelling === "dotwh") {
-      this.whiteouts.makeDotted(fd, name);
+      const there = standing(fd, name);
+      if (there === "object") throw new FsError("EEXIST", "whiteout");
+      if (there === "nothing") this.whiteouts.makeDotted(fd, name);
       return;
     }
-    const made = this.whiteouts.make();
-    const result = renameNew(this.work.fd, made, this.descriptor(dir), name);
-    if (result < 0) this.work.discard(made);
+    const result = this.whiteouts.place(fd, name);
+    if (result === EEXIST && standing(fd, name) === "whiteout") return;
     check(result, "whiteout");
   }
 
@@ -414,17 +416,22 @@ export class DirectoryUpper extends DirectoryObjects implements UpperLayer {
     return true;
   }
 
-  /** False for an empty directory. Throws ENOTEMPTY when something real is in it: nobody's data goes with the whiteouts. */
-  private holdsWhiteouts(dir: DiskNode, name: Name, syscall: string): boolean {
-    const fd = check(native.open(this.descriptor(dir), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, 0), syscall);
+  /**
+   * False for an empty directory. Throws ENOTEMPTY when something real is in it: nobody's data goes with the whiteouts.
+   * `held` is a descriptor of it, if there is one.
+   */
+  private holdsWhiteouts(dir: DiskNode, name: Name, held: number, syscall: string): boolean {
+    const readable = held >= 0 && native.lseek(held, 0, SEEK_SET) >= 0;
+    const fd = readable ? held : check(native.open(this.descriptor(dir), name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0, 0), syscall);
     try {
       const entries = readDirents(fd);
       for (const entry of entries) {
-        if (!entry.name.startsWith(WHITEOUT_PREFIX) && standing(fd, entry.name) === "object") throw new FsError("ENOTEMPTY", syscall);
+        if (this.whiteouts.isSpare(entry) || entry.name.startsWith(WHITEOUT_PREFIX)) continue;
+        if (standing(fd, entry.name) === "object") throw new FsError("ENOTEMPTY", syscall);
       }
       return entries.length > 0;
     } finally {
-      native.close(fd);
+      if (!readable) native.close(fd);
     }
   }
 
@@ -451,7 +458,9 @@ export class DirectoryUpper extends DirectoryObjects implements UpperLayer {
     // Marks are found by way of the parent: read while there is one.
     this.rawMarks(node);
     const last = node.held < 0 && node.isAt(dir, name) && (node.more === undefined || node.more.length === 0);
-    return { node, held: last ? check(native.open(this.descriptor(dir), name, O_PATH | O_NOFOLLOW, 0, 0), "open") : -1 };
+    if (!last) return { node, held: -1 };
+    const open = node.type === S_IFDIR ? this.descriptors.take(node) : -1;
+    return { node, held: open >= 0 ? open : check(native.open(this.descriptor(dir), name, O_PATH | O_NOFOLLOW, 0, 0), "open") };
   }
 
   private cancelLoss(loss: Loss): void {

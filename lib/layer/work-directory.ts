@@ -8,11 +8,13 @@ import { FsError, check, errnoOf } from "../base/errors.js";
 import { O_RDONLY, S_IFDIR, isDirectory } from "../base/mode.js";
 import { pathBytes } from "../base/name.js";
 import { native } from "../sys/binding.js";
-import { readDirents } from "../sys/dirents.js";
+import { listDirectory, readDirents } from "../sys/dirents.js";
+import type { Dirent } from "../sys/dirents.js";
 import { AT_FDCWD, AT_REMOVEDIR, LOCK_EX, LOCK_NB, O_DIRECTORY, O_NOFOLLOW, RENAME_NOREPLACE } from "../sys/flags.js";
 import { statAt, statFd } from "../sys/statx.js";
 import { OVERFLOW_ID } from "./ids.js";
 import { DEFAULT_ACL } from "./posix-acl.js";
+import { Rubbish } from "./rubbish.js";
 
 const EEXIST = -errnoOf("EEXIST");
 const ENOENT = -errnoOf("ENOENT");
@@ -26,6 +28,8 @@ export interface WorkDirectoryOptions {
   readonly temporary: boolean;
   /** Leaves the mark that makes the next open refuse. */
   readonly volatile: boolean;
+  /** Nothing is left to be done after a call. */
+  readonly blocking: boolean;
 }
 
 export class WorkDirectory {
@@ -34,6 +38,7 @@ export class WorkDirectory {
   private readonly path: string;
   private readonly temporary: boolean;
   private readonly locks: readonly number[];
+  private readonly rubbish: Rubbish | undefined;
   private count = 0;
   private closed = false;
 
@@ -59,7 +64,7 @@ export class WorkDirectory {
       lock(upper, "the upper directory");
       const work = openWork(fd, path);
       opened.push(work);
-      const result = new WorkDirectory(path, work, opened.slice(0, 2), options.temporary);
+      const result = new WorkDirectory(path, work, opened.slice(0, 2), options);
       result.cleanAtStart(path);
       if (options.volatile) result.markVolatile();
       return result;
@@ -69,11 +74,12 @@ export class WorkDirectory {
     }
   }
 
-  private constructor(path: string, fd: number, locks: readonly number[], temporary: boolean) {
+  private constructor(path: string, fd: number, locks: readonly number[], options: WorkDirectoryOptions) {
     this.path = path;
     this.fd = fd;
     this.locks = locks;
-    this.temporary = temporary;
+    this.temporary = options.temporary;
+    this.rubbish = options.blocking ? undefined : new Rubbish(fd, (name) => this.discard(name));
   }
 
   /** A name that nothing in here has. */
@@ -88,6 +94,12 @@ export class WorkDirectory {
     } catch {
       return;
     }
+  }
+
+  /** As discard(), of a directory with nothing but whiteouts, and not before the caller goes on. */
+  discardWhiteouts(name: string): void {
+    if (this.rubbish === undefined) this.discard(name);
+    else this.rubbish.add(name);
   }
 
   /**
@@ -138,15 +150,16 @@ export class WorkDirectory {
   close(): void {
     if (this.closed) return;
     this.closed = true;
+    this.rubbish?.close();
     for (const { name } of this.leftovers()) if (name !== "incompat") this.discard(name);
     if (this.temporary && native.unlink(this.locks[0]!, "work", AT_REMOVEDIR) >= 0) native.unlink(AT_FDCWD, pathBytes(this.path), AT_REMOVEDIR);
     native.close(this.fd);
     for (const fd of this.locks) native.close(fd);
   }
 
-  private leftovers(): readonly { readonly name: string }[] {
+  private leftovers(): readonly Dirent[] {
     try {
-      return listNames(this.fd);
+      return listDirectory(this.fd);
     } catch (error) {
       if (error instanceof FsError && error.code === "ENOENT") return [];
       throw error;
@@ -154,7 +167,7 @@ export class WorkDirectory {
   }
 
   private cleanAtStart(path: string): void {
-    for (const { name } of listNames(this.fd)) {
+    for (const { name } of listDirectory(this.fd)) {
       if (name === "incompat") this.refuseIncompat(path);
       // Names given out below must not meet leftovers that are still to be removed.
       const moved = `old${this.nextName()}`;
@@ -243,9 +256,4 @@ function openWork(workdir: number, path: string): number {
 function checkOwner(fd: number, path: string): void {
   const { uid } = statFd(fd);
   if (uid !== process.geteuid!() && uid !== 0 && uid !== OVERFLOW_ID) throw new FsError("EPERM", "mount", `${path} belongs to user ${uid}, who could change what is made in it`);
-}
-
-function listNames(fd: number): readonly { readonly name: string }[] {
-  check(native.lseek(fd, 0, 0), "lseek");
-  return readDirents(fd);
 }

@@ -10,6 +10,7 @@ const FSYNC = 0;
 const FDATASYNC = 1;
 const SYNCFS = 2;
 const COPY = 3;
+const REMOVE = 4;
 
 interface Waiting {
   readonly syscall: string;
@@ -17,25 +18,39 @@ interface Waiting {
   readonly reject: (error: FsError) => void;
 }
 
+/** A job that its owner may want to wait for without yielding. */
+export interface Job {
+  readonly ended: Promise<void>;
+  /** Blocks until the work is done; `ended` settles in a later turn. */
+  wait(): void;
+}
+
+type JobCalls = Pick<NativeBinding, "setJobHandler" | "startJob" | "waitJob">;
+
 /** The jobs of one thread. Made by tests around a fake binding; everybody else uses the functions below. */
 export class Jobs {
-  readonly #binding: Pick<NativeBinding, "setJobHandler" | "startJob">;
+  readonly #binding: JobCalls;
   readonly #waiting = new Map<number, Waiting>();
   #listening = false;
 
-  constructor(binding: Pick<NativeBinding, "setJobHandler" | "startJob">) {
+  constructor(binding: JobCalls) {
     this.#binding = binding;
   }
 
-  run(syscall: string, kind: number, a: number, b: number, c: number): Promise<void> {
-    return new Promise((resolve, reject) => {
-      if (!this.#listening) {
-        check(this.#binding.setJobHandler((id, result) => this.#settle(id, result)), syscall);
-        this.#listening = true;
-      }
-      const id = check(this.#binding.startJob(kind, a, b, c), syscall);
-      this.#waiting.set(id, { syscall, resolve, reject });
-    });
+  /** Rejects what the job does, or could not begin with. */
+  async run(syscall: string, kind: number, a: number, b: number, c: number): Promise<void> {
+    await this.start(syscall, kind, a, b, c).ended;
+  }
+
+  /** As run(), but throws when the job cannot begin. */
+  start(syscall: string, kind: number, a: number, b: number, c: number, names?: Uint8Array): Job {
+    if (!this.#listening) {
+      check(this.#binding.setJobHandler((id, result) => this.#settle(id, result)), syscall);
+      this.#listening = true;
+    }
+    const id = check(this.#binding.startJob(kind, a, b, c, names), syscall);
+    const ended = new Promise<void>((resolve, reject) => this.#waiting.set(id, { syscall, resolve, reject }));
+    return { ended, wait: () => void this.#binding.waitJob(id) };
   }
 
   #settle(id: number, result: number): void {
@@ -60,3 +75,9 @@ export const syncfsJob = (fd: number): Promise<void> => jobs.run("syncfs", SYNCF
  * in the kernel, holes kept. `to` ends up `length` bytes long, also when the source is shorter. Not synced. File offsets of both move.
  */
 export const copyJob = (from: number, to: number, length: number): Promise<void> => jobs.run("copy_file_range", COPY, from, to, length);
+/**
+ * Removes directories of `parent` with all that is in them, one after the other, up to the first that cannot be removed: EISDIR when one
+ * has a subdirectory. Names are latin1; what is not there is no error. Throws when it cannot begin.
+ */
+export const removeDirectoriesJob = (parent: number, names: readonly string[]): Job =>
+  jobs.start("rmdir", REMOVE, parent, -1, 0, Buffer.from(names.join("\0"), "latin1"));

@@ -17,6 +17,7 @@ struct Watch {
 struct Job {
   int32_t id, kind, a, b;
   int64_t c, result;
+  char* names;  // owned: names that each end in NUL, then one that is empty; nullptr for jobs that need none
   Job* next;
 };
 
@@ -40,10 +41,12 @@ struct JobQueue {
 constexpr int kJobThreads = 2;
 
 struct Jobs {
-  // Under the mutex: waiting, done, stop (also read without it, as a hint, by a copy in progress).
+  // Under the mutex: waiting, running, done, stop (also read without it, as a hint, by a job in progress).
   pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
   pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
+  pthread_cond_t ended = PTHREAD_COND_INITIALIZER;
   JobQueue waiting, done;
+  Job* running[kJobThreads] = {};
   bool stop = false;
   // The environment's thread only.
   pthread_t threads[kJobThreads];

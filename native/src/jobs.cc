@@ -5,8 +5,10 @@
 #include <linux/fs.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <new>
@@ -82,14 +84,55 @@ static int64_t copy_data(Jobs* jobs, int from, int to, int64_t length) {
   return outcome(ftruncate(to, length));
 }
 
+// All entries of a directory that can be unlinked. Returns 0 or the first error; what somebody else removes meanwhile is none.
+static int64_t empty_directory(Jobs* jobs, int parent, const char* name, char* buffer) {
+  int dir = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  if (dir < 0) return -errno;
+  int64_t result = 0, length;
+  while (result >= 0 && (length = outcome(syscall(SYS_getdents64, dir, buffer, kBounce))) > 0) {
+    for (int64_t at = 0; at < length && result >= 0;) {
+      // struct linux_dirent64: the record's length is at 16, the name at 19.
+      uint16_t step;
+      memcpy(&step, buffer + at + 16, sizeof step);
+      const char* entry = buffer + at + 19;
+      at += step;
+      if (strcmp(entry, ".") == 0 || strcmp(entry, "..") == 0) continue;
+      result = stopping(jobs) ? -ECANCELED : outcome(unlinkat(dir, entry, 0));
+      if (result == -ENOENT) result = 0;
+    }
+  }
+  close(dir);
+  return result < 0 ? result : length;
+}
+
+// Directories without subdirectories, and what is in them. Stops at the first that cannot be removed.
+static int64_t remove_directories(Jobs* jobs, int parent, const char* names) {
+  char* buffer = static_cast<char*>(malloc(kBounce));
+  if (!buffer) return -ENOMEM;
+  int64_t result = 0;
+  for (const char* name = names; *name && result >= 0; name += strlen(name) + 1) {
+    result = empty_directory(jobs, parent, name, buffer);
+    if (result >= 0) result = outcome(unlinkat(parent, name, AT_REMOVEDIR));
+    if (result == -ENOENT) result = 0;
+  }
+  free(buffer);
+  return result;
+}
+
 static int64_t run(Jobs* jobs, const Job* job) {
   switch (job->kind) {
     case 0: return outcome(fsync(job->a));
     case 1: return outcome(fdatasync(job->a));
     case 2: return outcome(syncfs(job->a));
     case 3: return copy_data(jobs, job->a, job->b, job->c);
+    case 4: return job->names ? remove_directories(jobs, job->a, job->names) : -EINVAL;
     default: return -EINVAL;
   }
+}
+
+static void destroy(Job* job) {
+  free(job->names);
+  delete job;
 }
 
 static void* work(void* data) {
@@ -99,9 +142,14 @@ static void* work(void* data) {
     while (!jobs->stop && !jobs->waiting.first) pthread_cond_wait(&jobs->wake, &jobs->mutex);
     if (jobs->stop) break;
     Job* job = jobs->waiting.take();
+    Job** place = jobs->running;
+    while (*place) place++;
+    *place = job;
     pthread_mutex_unlock(&jobs->mutex);
     job->result = run(jobs, job);
     pthread_mutex_lock(&jobs->mutex);
+    *place = nullptr;
+    pthread_cond_broadcast(&jobs->ended);
     jobs->done.push(job);
     // Under the mutex: the handle is closed only after this thread has been joined.
     uv_async_send(&jobs->async);
@@ -126,7 +174,7 @@ static void deliver(uv_async_t* async) {
     pthread_mutex_unlock(&jobs->mutex);
     if (!job) return;
     int32_t values[2] = {job->id, static_cast<int32_t>(job->result)};
-    delete job;
+    destroy(job);
     jobs->pending--;
     hold_loop(jobs);
     if (jobs->handler) call_handler(self, jobs->handler, 2, values);
@@ -180,11 +228,22 @@ static int64_t call_start_job(const Args& args) {
   int result = listen(self);
   if (result == 0) result = start_threads(jobs);
   if (result < 0) return result;
+  Bytes given = args.bytes(4);
+  char* names = nullptr;
+  if (given.length > 0) {
+    names = static_cast<char*>(malloc(given.length + 2));
+    if (!names) return -ENOMEM;
+    memcpy(names, given.data, given.length);
+    names[given.length] = names[given.length + 1] = 0;
+  }
   Job* job = new (std::nothrow) Job;
-  if (!job) return -ENOMEM;
+  if (!job) {
+    free(names);
+    return -ENOMEM;
+  }
   jobs->last_id = jobs->last_id == INT32_MAX ? 1 : jobs->last_id + 1;
   int32_t id = jobs->last_id;
-  *job = {id, args.i32(0), args.i32(1), args.i32(2), args.i64(3), 0, nullptr};
+  *job = {id, args.i32(0), args.i32(1), args.i32(2), args.i64(3), 0, names, nullptr};
   jobs->pending++;
   hold_loop(jobs);
   pthread_mutex_lock(&jobs->mutex);
@@ -192,6 +251,25 @@ static int64_t call_start_job(const Args& args) {
   pthread_cond_signal(&jobs->wake);
   pthread_mutex_unlock(&jobs->mutex);
   return id;
+}
+
+static bool under_way(const Jobs* jobs, int32_t id) {
+  for (const Job* job = jobs->waiting.first; job; job = job->next) {
+    if (job->id == id) return true;
+  }
+  for (const Job* job : jobs->running) {
+    if (job && job->id == id) return true;
+  }
+  return false;
+}
+
+static int64_t call_wait_job(const Args& args) {
+  Jobs* jobs = &env_of(args)->jobs;
+  int32_t id = args.i32(0);
+  pthread_mutex_lock(&jobs->mutex);
+  while (under_way(jobs, id)) pthread_cond_wait(&jobs->ended, &jobs->mutex);
+  pthread_mutex_unlock(&jobs->mutex);
+  return 0;
 }
 
 static void on_closed(uv_handle_t* handle) { handle_closed(static_cast<Env*>(handle->data)); }
@@ -203,8 +281,8 @@ void close_jobs(Env* self) {
   pthread_cond_broadcast(&jobs->wake);
   pthread_mutex_unlock(&jobs->mutex);
   for (int i = 0; i < jobs->started; i++) pthread_join(jobs->threads[i], nullptr);
-  while (Job* job = jobs->waiting.take()) delete job;
-  while (Job* job = jobs->done.take()) delete job;
+  while (Job* job = jobs->waiting.take()) destroy(job);
+  while (Job* job = jobs->done.take()) destroy(job);
   if (jobs->handler) napi_delete_reference(self->env, jobs->handler);
   jobs->handler = nullptr;
   if (jobs->listening) uv_close(reinterpret_cast<uv_handle_t*>(&jobs->async), on_closed);
@@ -213,5 +291,6 @@ void close_jobs(Env* self) {
 const Method kJobMethods[] = {
     {"setJobHandler", call_set_handler},
     {"startJob", call_start_job},
+    {"waitJob", call_wait_job},
     {nullptr, nullptr},
 };

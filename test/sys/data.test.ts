@@ -1,11 +1,12 @@
 import { expect } from "chai";
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FsError, errnoName } from "../../lib/base/errors.js";
 import { O_APPEND, O_CREAT, O_RDONLY, O_RDWR } from "../../lib/base/mode.js";
 import { native } from "../../lib/sys/binding.js";
-import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, LOCK_EX, LOCK_NB, LOCK_UN, SEEK_DATA, SEEK_HOLE } from "../../lib/sys/flags.js";
-import { Jobs, copyJob, fdatasyncJob, fsyncJob, syncfsJob } from "../../lib/sys/jobs.js";
+import { AT_FDCWD, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, LOCK_EX, LOCK_NB, LOCK_UN, O_DIRECTORY, SEEK_DATA, SEEK_HOLE } from "../../lib/sys/flags.js";
+import { Jobs, copyJob, fdatasyncJob, fsyncJob, removeDirectoriesJob, syncfsJob } from "../../lib/sys/jobs.js";
 import { openAt, scratch } from "./world.js";
 
 const MiB = 1 << 20;
@@ -139,12 +140,32 @@ describe("jobs", () => {
     native.close(fd);
   });
 
+  it("remove directories and what is in them, and stop at one that has a subdirectory", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "stratafs-jobs-"));
+    const fd = native.open(AT_FDCWD, folder, O_DIRECTORY, 0, 0);
+    try {
+      for (const name of ["a", "b", "c/sub", "d"]) mkdirSync(join(folder, name), { recursive: true });
+      for (let i = 0; i < 1000; i++) writeFileSync(join(folder, "b", `\u00e4${i}`), "");
+      const job = removeDirectoriesJob(fd, ["a", "missing", "b"]);
+      job.wait();
+      expect(readdirSync(folder).sort(), "after wait(), in the same turn").to.deep.equal(["c", "d"]);
+      await job.ended;
+      const refused = await removeDirectoriesJob(fd, ["c", "d"]).ended.catch((error: FsError) => error.code);
+      expect(refused).to.equal("EISDIR");
+      expect(readdirSync(folder).sort()).to.deep.equal(["c", "d"]);
+    } finally {
+      native.close(fd);
+      rmSync(folder, { recursive: true });
+    }
+  });
+
   it("match results to promises by id, whatever the order", async () => {
     let settle: (id: number, result: number) => void = () => undefined;
     let last = 0;
     const jobs = new Jobs({
       setJobHandler: (handler) => ((settle = handler!), 0),
       startJob: (kind) => (kind === 9 ? -22 : ++last),
+      waitJob: () => 0,
     });
     const results = [jobs.run("first", 0, 1, 2, 3), jobs.run("second", 0, 1, 2, 3)].map((promise) =>
       promise.then(() => "done", (error: FsError) => `${error.syscall} ${error.code}`),
