@@ -21,6 +21,9 @@ export type { ChannelChoice, DataChoice, Mount, MountOptions, Served, StackDescr
 export { isMountFlag, mountFuse, unmount } from "./fuse/mountpoint.js";
 export type { Mounted, MountFlag, MountRequest, SecurityContexts, UnmountOptions } from "./fuse/mountpoint.js";
 
+export { askServer, mountView } from "./fuse/status.js";
+export type { MountView, ServerStatus, WaitingRequest } from "./fuse/status.js";
+
 // Processes in a mounted root.
 export { closeDescriptor, CommandError, detachedCopy, hasSingleId, inInitialUserNamespace, mayMount, runContained, runInUserNamespace } from "./run/contained.js";
 export type { Container, Exit } from "./run/contained.js";

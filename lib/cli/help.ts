@@ -5,6 +5,7 @@ const overview = `stratafs: copy-on-write filesystem layers, mounted through FUS
 
   stratafs mount [-o OPTIONS] [SOURCE] MOUNTPOINT   mount a stack of layers
   stratafs umount [-l] MOUNTPOINT                   unmount it
+  stratafs status MOUNTPOINT                        how it is served, and what waits for an answer
   stratafs run [OPTIONS] -- COMMAND [ARGUMENT...]   run a process in a copy-on-write root
   stratafs diff UPPER [--lower DIR]... [--json]     list what an upper directory changes
 
@@ -75,6 +76,14 @@ An option not listed here is reported on stderr and ignored.`,
 Unmounts; everything written is in the upper directory when it returns.
 
   -l, --lazy   detach now, finish when nobody uses it any more`,
+
+  status: `stratafs status MOUNTPOINT [--json]
+
+Says who serves a mount and how, what was served, and which requests wait for an answer. A server that does not answer within two seconds
+is said to hang; the mount itself is not touched. Exit status 1 when the mount is not served. For who mounted it, and root.
+
+  --json     one JSON object: {"mountpoint": "/mnt", "connection": 59, "waiting": 0, "servers": [{"pid": 4711, "state": "S"}], "server": {...}}
+  --server   only what the server says, as JSON, however long it takes`,
 
   run: `stratafs run [OPTIONS] -- COMMAND [ARGUMENT...]
 stratafs run [OPTIONS] IMAGE|CONTAINER [-- COMMAND [ARGUMENT...]]

@@ -11,6 +11,7 @@ type Command = (args: readonly string[]) => Promise<number>;
 
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   mount: async () => (await import("./mount.js")).mountCommand,
+  status: async () => (await import("./status.js")).statusCommand,
   umount: async () => (await import("./umount.js")).umountCommand,
   run: async () => (await import("./run.js")).runCommand,
   diff: async () => (await import("./diff.js")).diffCommand,

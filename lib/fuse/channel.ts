@@ -14,6 +14,8 @@ export interface ChannelListener {
 }
 
 export interface Channel {
+  /** How requests travel now. */
+  readonly kind: "device" | "uring";
   /** Flags of INIT's high word that this channel has a use for. */
   readonly wants2?: number;
   /** What was agreed of that word; called just before the answer to INIT is sent. */

@@ -20,6 +20,7 @@ const ENODEV = -errnoOf("ENODEV");
 const ENOTCONN = -errnoOf("ENOTCONN");
 
 export class DeviceChannel implements Channel {
+  readonly kind = "device";
   readonly #fd: number;
   readonly #native: NativeBinding;
   readonly #buffer = Buffer.alloc(MESSAGE_SIZE);

@@ -10,6 +10,7 @@ import type { Listings } from "./listings.js";
 import type { NodeEntry, NodeTable } from "./nodes.js";
 import type { Backings } from "./passthrough.js";
 import type { Policy, PolicyOptions } from "./policy.js";
+import type { ServerStatus } from "./status.js";
 import type { NativeBinding } from "../../types/native.js";
 import type { Reply } from "./wire/reply.js";
 import type { Request } from "./wire/request.js";
@@ -36,6 +37,8 @@ export interface Serving {
   /** Ends the session's hopes: this kernel cannot be served, `message` says why. */
   refuse(message: string): void;
   readonly policyOptions: PolicyOptions;
+  /** What this server says of itself to its owner. */
+  status(): ServerStatus;
   /** After the answer to this request is sent, tells the kernel that the attributes of `entry` are out of date. */
   invalidateAfter(entry: NodeEntry): void;
 }

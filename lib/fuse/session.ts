@@ -19,6 +19,8 @@ import { operations, type TableEntry } from "./operations/table.js";
 import { Backings } from "./passthrough.js";
 import { nothingAgreed, type Policy, type PolicyOptions } from "./policy.js";
 import { NO_REPLY, type Outcome, type Serving } from "./serving.js";
+import type { ServerStatus, WaitingRequest } from "./status.js";
+import { FUSE_KERNEL_VERSION } from "./wire/abi.js";
 import { Reply } from "./wire/reply.js";
 import { Request } from "./wire/request.js";
 
@@ -38,6 +40,14 @@ const EINVAL = -errnoOf("EINVAL");
 const ENOSYS = -errnoOf("ENOSYS");
 const EOPNOTSUPP = -errnoOf("EOPNOTSUPP");
 const AT_EMPTY_PATH = 0x1000;
+/** Of those that wait, as many as a person reads. */
+const SHOWN_WAITING = 16;
+
+interface PendingRequest {
+  readonly operation: string;
+  readonly nodeid: number;
+  readonly sinceMs: number;
+}
 
 export class Session implements Serving {
   readonly tree: FileSystem;
@@ -58,7 +68,9 @@ export class Session implements Serving {
   readonly #log: (message: string) => void;
   readonly #counters = new Counters();
   readonly #stale: NodeEntry[] = [];
-  #pending = 0;
+  /** Operations that have promised their answer, in the order in which they came. */
+  readonly #pending = new Set<PendingRequest>();
+  readonly #startedMs = performance.now();
   #ended = false;
   #error: Error | undefined;
   #settleReady!: { resolve: (policy: Policy) => void; reject: (error: Error) => void };
@@ -102,6 +114,27 @@ export class Session implements Serving {
   /** Requests served so far, by opcode name. */
   counters(): Record<string, number> {
     return this.#counters.read();
+  }
+
+  status(): ServerStatus {
+    const { policy, channel, nodes, files } = this;
+    const nowMs = performance.now();
+    const waiting: WaitingRequest[] = [];
+    for (const { operation, nodeid, sinceMs } of this.#pending) {
+      if (waiting.push({ operation, nodeid, forMs: Math.round(nowMs - sinceMs) }) === SHOWN_WAITING) break;
+    }
+    return {
+      data: policy.passthrough ? "passthrough" : policy.writeback ? "cached" : "plain",
+      channel: channel.kind,
+      protocol: `${FUSE_KERNEL_VERSION}.${policy.minor}`,
+      uptimeSec: Math.round((nowMs - this.#startedMs) / 1000),
+      memoryBytes: process.memoryUsage.rss(),
+      nodes: nodes.size,
+      openFiles: files.size,
+      served: this.counters(),
+      waiting,
+      waitingCount: this.#pending.size,
+    };
   }
 
   agree(policy: Policy): void {
@@ -154,7 +187,8 @@ export class Session implements Serving {
   }
 
   #wait(promise: Promise<() => Outcome>, operation: TableEntry, nodeid: number, uniqueLo: number, uniqueHi: number): void {
-    this.#pending++;
+    const pending: PendingRequest = { operation: operation.name, nodeid, sinceMs: performance.now() };
+    this.#pending.add(pending);
     const settled = (next: () => Outcome): void => {
       let outcome: Outcome;
       try {
@@ -163,7 +197,7 @@ export class Session implements Serving {
         outcome = this.#failure(error, operation, nodeid);
       }
       this.#finish(outcome, operation, nodeid, uniqueLo, uniqueHi);
-      this.#pending--;
+      this.#pending.delete(pending);
       this.#closeWhenIdle();
     };
     promise.then(settled, (error: unknown) => settled(() => this.#failure(error, operation, nodeid)));
@@ -213,7 +247,7 @@ export class Session implements Serving {
 
   /** Operations that still wait use the files; their answers go nowhere. */
   #closeWhenIdle(): void {
-    if (!this.#ended || this.#pending > 0) return;
+    if (!this.#ended || this.#pending.size > 0) return;
     this.files.close();
     if (this.#error === undefined) this.#settleClosed.resolve();
     else this.#settleClosed.reject(this.#error);

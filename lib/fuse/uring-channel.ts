@@ -27,6 +27,9 @@ const ENOENT = -errnoOf("ENOENT");
 
 export class UringChannel implements Channel {
   readonly wants2 = FUSE_OVER_IO_URING;
+  get kind(): "device" | "uring" {
+    return this.#serving ? "uring" : "device";
+  }
   readonly #device: DeviceChannel;
   readonly #native: NativeBinding;
   readonly #buffer = Buffer.alloc(MESSAGE_SIZE);

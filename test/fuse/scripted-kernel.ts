@@ -38,6 +38,7 @@ export function message(opcode: number, unique: number, nodeid: number, ...body:
 }
 
 export class ScriptedChannel implements Channel {
+  readonly kind = "device";
   readonly answers: Answer[] = [];
   /** Descriptors given to backingOpen; ids count from 1. */
   readonly backings: number[] = [];

@@ -5,8 +5,9 @@
 import { errnoOf, FsError } from "../../base/errors.js";
 import { S_ISGID } from "../../base/mode.js";
 import type { Caller } from "../../vfs.js";
-import { changed, then, type Operation, type Outcome } from "../serving.js";
-import { FUSE_SETXATTR_ACL_KILL_SGID, GETXATTR_IN, SETXATTR_IN, XATTR_CREATE, XATTR_REPLACE } from "../wire/abi.js";
+import { changed, then, type Operation, type Outcome, type Serving } from "../serving.js";
+import { STATUS_KEY } from "../status.js";
+import { FUSE_ROOT_ID, FUSE_SETXATTR_ACL_KILL_SGID, GETXATTR_IN, SETXATTR_IN, XATTR_CREATE, XATTR_REPLACE } from "../wire/abi.js";
 
 /** XATTR_SIZE_MAX and XATTR_LIST_MAX of linux/limits.h. */
 const XATTR_MAX = 65536;
@@ -15,7 +16,8 @@ const XATTR_NAME_MAX = 255;
 export const getxattr: Operation = (s) => {
   const { node } = s.nodes.get(s.request.nodeid);
   const size = s.request.u32(GETXATTR_IN.size);
-  const value = s.tree.getXattr(node, keyAt(s.request.string(GETXATTR_IN.SIZE)));
+  const key = keyAt(s.request.string(GETXATTR_IN.SIZE));
+  const value = asksForStatus(s, key) ? Buffer.from(JSON.stringify(s.status())) : s.tree.getXattr(node, key);
   if (value === undefined) return -errnoOf("ENODATA");
   if (value.length > XATTR_MAX) return -errnoOf("E2BIG");
   if (size === 0) return s.reply.size(value.length);
@@ -70,6 +72,13 @@ export const removexattr: Operation = (s) => {
     return 0;
   });
 };
+
+/** The server's own user and root; to others it is a name without a value. It holds nothing that a process in the mount could use: no path, no id. */
+function asksForStatus(s: Serving, key: string): boolean {
+  if (key !== STATUS_KEY || s.request.nodeid !== FUSE_ROOT_ID) return false;
+  const { uid } = s.request.caller;
+  return uid === 0 || uid === process.geteuid?.();
+}
 
 function keyAt(key: string): string {
   if (key.length === 0 || key.length > XATTR_NAME_MAX) throw new FsError("ERANGE", "xattr", `name of ${key.length} bytes`);
