@@ -11,7 +11,7 @@
  * the digest. Blobs that Go's compress/gzip made, and so those of most container tools, cannot be made with zlib.
  */
 import { join } from "node:path";
-import { crc32, createDeflateRaw } from "node:zlib";
+import { crc32, createDeflateRaw, type DeflateRaw } from "node:zlib";
 import { parseDigest, type Digest } from "../store/digest.js";
 import { StoreError } from "../store/errors.js";
 import { readText } from "../store/files.js";
@@ -31,13 +31,15 @@ const VERSION = 1;
 /** Bytes of the tar that are deflated as a trial; at most so many of a blob come of them. */
 const TRIAL_TAR = 1 << 19;
 const TRIAL_BLOB = (1 << 19) + 65_536;
+/** The trial goes by pieces: most wrong guesses show in the first block that zlib closes. */
+const TRIAL_PIECE = 32_768;
 const TRAILER = 8;
-/** The levels that programs use. */
+/** The levels that headers speak of. */
 const LEVELS = [6, 9, 1];
 const XFL_SLOWEST = 2;
 const XFL_FASTEST = 4;
 
-/** Keeps the beginnings of a gzip blob and of its tar, and looks for the level that makes the one of the other. */
+/** Keeps the beginnings of a gzip blob and of its tar, and tries whether zlib makes the one of the other. */
 export class GzipTrial {
   readonly #blob = new Start(TRIAL_BLOB);
   readonly #tar = new Start(TRIAL_TAR);
@@ -49,21 +51,14 @@ export class GzipTrial {
     this.#tar.add(chunk);
   }
 
-  /** After both have been read. Undefined when no level fits what is known. */
+  /** After both have been read. Undefined when it does not. */
   async find(): Promise<BlobRecipe["how"] | undefined> {
     const blob = this.#blob.bytes();
     const header = gzipHeader(blob);
     if (header === undefined) return undefined;
-    const xfl = header[8] as number;
-    const first = xfl === XFL_SLOWEST ? 9 : xfl === XFL_FASTEST ? 1 : 6;
-    for (const level of [first, ...LEVELS.filter((other) => other !== first)]) {
-      const made = await deflatedStart(this.#tar.bytes(), this.#tar.whole, level);
-      const theirs = blob.subarray(header.length, this.#blob.whole ? blob.length - TRAILER : blob.length);
-      const length = Math.min(made.length, theirs.length);
-      const complete = !this.#tar.whole || made.length === theirs.length;
-      if (length > 0 && complete && made.subarray(0, length).equals(theirs.subarray(0, length))) return { kind: "deflate", header: Buffer.from(header), level };
-    }
-    return undefined;
+    const theirs = blob.subarray(header.length, this.#blob.whole ? blob.length - TRAILER : blob.length);
+    const level = levelOf(header);
+    return (await startsAs(this.#tar.bytes(), this.#tar.whole, level, theirs)) ? { kind: "deflate", header: Buffer.from(header), level } : undefined;
   }
 }
 
@@ -109,7 +104,7 @@ export async function* gzippedAs(header: Uint8Array, level: number, tar: AsyncIt
     for await (const chunk of tar) {
       check = crc32(chunk as Buffer, check);
       size += chunk.length;
-      if (!deflate.write(chunk)) await new Promise((resolve) => deflate.once("drain", resolve).once("close", resolve));
+      if (!deflate.write(chunk)) await drained(deflate);
       if (deflate.destroyed) return;
     }
     deflate.end();
@@ -133,6 +128,17 @@ export async function* gzippedAs(header: Uint8Array, level: number, tar: AsyncIt
   return undefined;
 }
 
+/** Resolves when a stream takes more, or is closed. */
+function drained(stream: DeflateRaw): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      stream.off("drain", done).off("close", done);
+      resolve();
+    };
+    stream.on("drain", done).on("close", done);
+  });
+}
+
 /** Header of the first member; undefined when it is none, or goes on behind what is known. Source: RFC 1952. */
 function gzipHeader(blob: Buffer): Buffer | undefined {
   if (blob.length < 10 || blob[0] !== 0x1f || blob[1] !== 0x8b || blob[2] !== 8) return undefined;
@@ -149,21 +155,35 @@ function gzipHeader(blob: Buffer): Buffer | undefined {
   return at < blob.length ? blob.subarray(0, at) : undefined;
 }
 
-/** What zlib gives out for the beginning of a stream: all of it when `whole`, else what it has finished so far. */
-async function deflatedStart(bytes: Buffer, whole: boolean, level: number): Promise<Buffer> {
+/** The level that a header speaks of: programs on top of zlib, and gzip itself, say whether it was the fastest or the slowest. */
+function levelOf(header: Buffer): number {
+  const xfl = header[8] as number;
+  return xfl === XFL_SLOWEST ? 9 : xfl === XFL_FASTEST ? 1 : 6;
+}
+
+/** Whether zlib makes of a tar's beginning, or of all of it when `whole`, what `theirs` begins with, or is. */
+async function startsAs(tar: Buffer, whole: boolean, level: number, theirs: Buffer): Promise<boolean> {
   const deflate = createDeflateRaw({ level });
-  const parts: Buffer[] = [];
-  deflate.on("data", (part: Buffer) => parts.push(part));
+  let length = 0;
+  let equal = true;
+  deflate.on("data", (part: Buffer) => {
+    const at = length;
+    length += part.length;
+    const seen = Math.min(length, theirs.length);
+    equal &&= at >= seen || part.subarray(0, seen - at).equals(theirs.subarray(at, seen));
+  });
   const ended = new Promise<void>((resolve, reject) => deflate.once("end", resolve).once("error", reject));
-  if (whole) {
-    deflate.end(bytes);
+  try {
+    for (let at = 0; equal && at < tar.length; at += TRIAL_PIECE) await new Promise<void>((resolve) => deflate.write(tar.subarray(at, at + TRIAL_PIECE), () => resolve()));
+    if (!whole) return equal && length > 0;
+    if (!equal) return false;
+    deflate.end();
     await ended;
-  } else {
-    await new Promise<void>((resolve) => deflate.write(bytes, () => resolve()));
+    return equal && length === theirs.length;
+  } finally {
     ended.catch(() => undefined);
     deflate.destroy();
   }
-  return Buffer.concat(parts);
 }
 
 /** The first bytes of a stream. */
