@@ -16,7 +16,7 @@ import type { FileStat } from "../sys/statx.js";
 import { setXattr } from "../sys/xattr.js";
 import type { Caller, NewNode } from "../vfs.js";
 import { NO_RAW_MARKS, WHITEOUT_PREFIX, markKey } from "./dialect.js";
-import type { WhiteoutSpelling, XattrPrefix } from "./dialect.js";
+import type { RawMarks, WhiteoutSpelling, XattrPrefix } from "./dialect.js";
 import { componentOf, openRoot } from "./directory-layer.js";
 import { DirectoryObjects } from "./directory-objects.js";
 import type { DirectoryUpperOptions } from "./directory-objects.js";
@@ -72,7 +72,7 @@ export class DirectoryUpper extends DirectoryObjects implements UpperLayer {
     this.whiteouts = new Whiteouts(work, spelling === "auto" ? probeWhiteouts(work) : spelling, this.prefix);
     this.staging = {
       work, owners: this.owners, ids: this.ids, prefix: this.prefix, durability: this.durability,
-      settle: (staged, dir, name, marked) => this.settle(staged, asDiskNode(dir), name, marked),
+      settle: (staged, dir, name, marks, defaultAcl) => this.settle(staged, asDiskNode(dir), name, marks, defaultAcl),
       settleUnnamed: (staged) => this.settleUnnamed(staged),
     };
   }
@@ -169,13 +169,18 @@ export class DirectoryUpper extends DirectoryObjects implements UpperLayer {
     return new DirectoryStaged(this.staging, attr, target);
   }
 
-  private settle(staged: string, dir: DiskNode, name: Name, marked: boolean): DiskNode {
-    if (marked) this.markImpure(dir);
+  private settle(staged: string, dir: DiskNode, name: Name, marks: RawMarks, defaultAcl: boolean): DiskNode {
+    if (marks !== NO_RAW_MARKS) this.markImpure(dir);
     const fd = this.descriptor(dir);
     const times = statFd(fd);
     check(renameNew(this.work.fd, staged, fd, name), "rename", "of a copy-up into place");
     native.utimens(fd, "", times.atimeSec, times.atimeNsec, times.mtimeSec, times.mtimeNsec);
-    return this.found(dir, name);
+    const node = this.found(dir, name);
+    node.marks = marks;
+    if (node.type !== S_IFDIR) return node;
+    node.sentinel = false;
+    if (!defaultAcl) node.defaultAcl = null;
+    return node;
   }
 
   private settleUnnamed(staged: string): DiskNode {

@@ -50,6 +50,18 @@ export class Owners {
     return S_IFREG;
   }
 
+  /**
+   * Whether an object made with the permission bits of `owner` needs no give() afterwards: it will belong to `maker`, has no bits that a later
+   * step must not lose, and its owner may go on to write to it and to its xattrs.
+   */
+  asMade(owner: Ownership, maker: { readonly uid: number; readonly gid: number } | undefined): boolean {
+    if (this.overrideKey !== undefined || maker === undefined) return false;
+    if (this.ids.uid.onDisk(owner.uid) !== maker.uid || this.ids.gid.onDisk(owner.gid) !== maker.gid) return false;
+    if ((owner.mode & S_IFMT) === S_IFLNK) return true;
+    const needed = (owner.mode & S_IFMT) === S_IFDIR ? 0o700 : 0o600;
+    return (owner.mode & 0o7000) === 0 && (owner.mode & needed) === needed;
+  }
+
   /** Gives a new object its owner and mode. Throws EPERM, EINVAL (no such id here), ENOSPC. */
   give(fd: number, component: string, owner: Ownership): void {
     if (this.overrideKey !== undefined) {

@@ -5,7 +5,7 @@
  */
 import { readFileSync } from "node:fs";
 import { FsError, check, errnoOf } from "../base/errors.js";
-import { O_RDONLY, S_IFDIR, isDirectory } from "../base/mode.js";
+import { O_RDONLY, S_IFDIR, S_IFREG, isDirectory } from "../base/mode.js";
 import { pathBytes } from "../base/name.js";
 import { native } from "../sys/binding.js";
 import { listDirectory, readDirents } from "../sys/dirents.js";
@@ -39,6 +39,7 @@ export class WorkDirectory {
   private readonly temporary: boolean;
   private readonly locks: readonly number[];
   private readonly rubbish: Rubbish | undefined;
+  private owner: { readonly uid: number; readonly gid: number } | undefined;
   private count = 0;
   private closed = false;
 
@@ -85,6 +86,17 @@ export class WorkDirectory {
   /** A name that nothing in here has. */
   nextName(): string {
     return `#${(this.count++).toString(36)}`;
+  }
+
+  /** To whom the filesystem gives what is made in here; undefined while it cannot be found out (a full disk). */
+  ownerOfNew(): { readonly uid: number; readonly gid: number } | undefined {
+    if (this.owner === undefined) {
+      const probe = this.nextName();
+      if (native.mknod(this.fd, probe, S_IFREG, 0) < 0) return undefined;
+      this.owner = statAt(this.fd, probe);
+      native.unlink(this.fd, probe, 0);
+    }
+    return this.owner;
   }
 
   /** Removes what nobody needs any more. A failure is left to the next start: the caller's work is done. */

@@ -5,8 +5,9 @@
  * Waiting: only the copy of a file's data waits, one at a time per node (`busy`). After it, the node's places are read again:
  * the file may have been unlinked or been given another name meanwhile.
  */
+import type { AttrChanges } from "../base/attr.js";
 import { FsError } from "../base/errors.js";
-import { S_IFLNK, S_IFREG } from "../base/mode.js";
+import { S_IFLNK, S_IFMT, S_IFREG } from "../base/mode.js";
 import type { LayerNode } from "../layer/layer.js";
 import type { StagedNode, UpperLayer } from "../layer/upper.js";
 import { openData } from "./merged-file.js";
@@ -29,12 +30,15 @@ export function copyUpDirectory(tree: Tree, dir: Node): LayerNode {
   if (dir.removed) throw new FsError("ENOENT", "copy-up", "of a removed directory");
   const missing: Node[] = [];
   for (let at: Node | undefined = dir; at !== undefined && at.upper === undefined; at = at.parent) missing.push(at);
-  for (const node of missing.reverse()) {
-    const place = node.place!;
-    const staged = stageLike(tree, node);
-    publish(tree, node, staged, () => staged.publish(place.dir.upper!, place.name));
-  }
+  for (const node of missing.reverse()) publishDirectory(tree, node);
   return dir.upper!;
+}
+
+/** The parent is in the upper. */
+function publishDirectory(tree: Tree, node: Node, mode?: number): void {
+  const place = node.place!;
+  const staged = stageLike(tree, node, false, mode);
+  publish(tree, node, staged, () => staged.publish(place.dir.upper!, place.name));
 }
 
 /**
@@ -63,6 +67,32 @@ export function copyUp(tree: Tree, node: Node, dataSize?: number): void | Promis
     () => publishFile(tree, node, staged, false),
     () => staged.discard(),
   );
+}
+
+/**
+ * Copies an object up, without its data, as it will be after `changes`, which saves making them afterwards. False, and nothing is done, where
+ * that is not the same: data would be needed, or an owner, privileges or an ACL have rules of their own.
+ */
+export function copyUpChanged(tree: Tree, node: Node, changes: AttrChanges): boolean {
+  const { upper } = tree.stack;
+  const part = node.lowers[0];
+  if (upper === undefined || node.upper !== undefined || part === undefined || node.busy !== undefined || node.type === S_IFLNK) return false;
+  const { mode, uid, gid, size, killPrivileges, atime, mtime } = changes;
+  if (mode === undefined || (mode & 0o7000) !== 0 || uid !== undefined || gid !== undefined || size !== undefined) return false;
+  if (killPrivileges === true || atime !== undefined || mtime !== undefined) return false;
+  const layer = tree.stack.layer(part.layer);
+  if (layer.listXattr(part.node).length > 0) return false;
+  const metacopy = node.type === S_IFREG && sizeOf(tree, node) > 0;
+  if (metacopy && !upper.can.metacopy) return false;
+  if (node.isDirectory) {
+    if (node.removed) return false;
+    if (node.parent !== undefined) copyUpDirectory(tree, node.parent);
+    publishDirectory(tree, node, mode);
+    return true;
+  }
+  for (const place of node.places()) copyUpDirectory(tree, place.dir);
+  publishFile(tree, node, stageLike(tree, node, metacopy, mode), metacopy);
+  return true;
 }
 
 /** The data of a file that has only its attributes in the upper. */
@@ -128,15 +158,15 @@ function sizeOf(tree: Tree, node: Node): number {
   return tree.stack.layer(part.layer).attr(part.node).size;
 }
 
-/** A staged object with the node's attributes and xattrs, and what the dialect must remember of where it came from. */
-function stageLike(tree: Tree, node: Node, metacopy = false): StagedNode {
+/** A staged object with the node's attributes (`mode`: other permission bits) and xattrs, and what the dialect must remember of where it came from. */
+function stageLike(tree: Tree, node: Node, metacopy = false, mode?: number): StagedNode {
   const { stack } = tree;
   const upper = writableUpper(tree, "copy-up");
   const part = node.lowers[0]!;
   const layer = stack.layer(part.layer);
   const attr = layer.attr(part.node);
   const complete = node.isDirectory || attr.nlink <= 1 || findLinks(tree, node);
-  const staged = upper.stage(attr, node.type === S_IFLNK ? layer.readlink(part.node) : undefined);
+  const staged = upper.stage(mode === undefined ? attr : { ...attr, mode: (attr.mode & S_IFMT) | mode }, node.type === S_IFLNK ? layer.readlink(part.node) : undefined);
   try {
     for (const key of layer.listXattr(part.node)) {
       const value = layer.getXattr(part.node, key);

@@ -9,7 +9,7 @@ import type { Name } from "../base/name.js";
 import type { Layer } from "../layer/layer.js";
 import type { UpperLayer } from "../layer/upper.js";
 import type { Caller, DirEntry, FileSystem, NewNode, OpenFile, RenameMode, StatFs } from "../vfs.js";
-import { ALL, copyUp, writableUpper } from "./copy-up.js";
+import { ALL, copyUp, copyUpChanged, writableUpper } from "./copy-up.js";
 import { MergedFile } from "./merged-file.js";
 import * as namespace from "./namespace.js";
 import { slotType } from "./node.js";
@@ -85,6 +85,7 @@ export class Overlay implements FileSystem<Node> {
     if (changes.size !== undefined && node.type !== S_IFREG) {
       throw new FsError(node.isDirectory ? "EISDIR" : "EINVAL", "truncate", "of something that is no regular file");
     }
+    if (copyUpChanged(this.tree, node, changes)) return this.getAttr(node);
     const wait = copyUp(this.tree, node, changes.size);
     if (wait !== undefined) return wait.then(() => this.setAttr(node, changes, caller));
     upper.setAttr(node.upper!, changes);

@@ -5,7 +5,7 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readdirSync } from "node:fs";
 import { expect } from "chai";
-import { S_IFCHR } from "../../lib/base/mode.js";
+import { S_IFCHR, S_IFDIR, S_IFMT, S_IFREG } from "../../lib/base/mode.js";
 import { DirectoryUpper } from "../../lib/layer/directory-upper.js";
 import { whiteout } from "../../lib/layer/tree-description.js";
 import type { TreeDescription } from "../../lib/layer/tree-description.js";
@@ -49,6 +49,26 @@ describeAsRoot("the system calls of a directory upper (needs root: trusted xattr
     const inWork = (): string[] => readdirSync(`${folder}/workdir/work`);
     for (let tries = 0; tries < 1000 && inWork().length > 1; tries++) await new Promise((resolve) => setTimeout(resolve, 5));
     expect(inWork(), "after the job").to.deep.equal(["spare-whiteout"]);
+  });
+
+  it("of copying metadata up are the fewest that say it all", () => {
+    const d = nodeAt(open({ d: {} }), "d");
+    const attr = { ...upper.attr(upper.root), uid: process.geteuid!(), gid: process.getegid!() };
+    const copy = (name: string, mode: number): void => {
+      const staged = upper.stage({ ...attr, mode, size: 7 });
+      staged.setOrigin(12345);
+      if ((mode & S_IFMT) === S_IFREG) staged.setMetacopy(undefined);
+      staged.publish(d, n(name));
+    };
+    copy("first", S_IFREG | 0o644);
+    const publishing = ["utimens", "statx", "rename", "utimens", "statx"];
+    const file = ["umask", "open", "umask", "setxattr", "ftruncate", "setxattr", "utimens", "close", ...publishing.slice(1)];
+    expect(callsOf(() => copy("file", S_IFREG | 0o664))).to.deep.equal(file);
+    expect(callsOf(() => copy("dir", S_IFDIR | 0o755))).to.deep.equal(["umask", "mkdir", "umask", "setxattr", ...publishing]);
+    expect(callsOf(() => copy("setuid", S_IFREG | 0o4755))).to.include.members(["chown", "chmod"]);
+    expect(upper.attr(nodeAt(upper, "d/file")).mode.toString(8)).to.equal((S_IFREG | 0o664).toString(8));
+    expect(upper.attr(nodeAt(upper, "d/setuid")).mode.toString(8)).to.equal((S_IFREG | 0o4755).toString(8));
+    expect(callsOf(() => upper.marks(nodeAt(upper, "d/dir"))).filter((call) => call.includes("xattr"))).to.deep.equal([]);
   });
 
   it("look at whiteouts that others made, and at what only seems to be one", () => {

@@ -6,7 +6,7 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync } from "node:fs";
 import { expect } from "chai";
-import { S_IFDIR, S_IFREG } from "../../lib/base/mode.js";
+import { O_CREAT, S_IFDIR, S_IFREG } from "../../lib/base/mode.js";
 import type { WhiteoutSpelling } from "../../lib/layer/dialect.js";
 import { DirectoryUpper } from "../../lib/layer/directory-upper.js";
 import { entry, whiteout } from "../../lib/layer/tree-description.js";
@@ -94,10 +94,11 @@ function merged(below: Tree, upper: Tree): Tree {
 /** Runs `act` while the mutating call number `failAt` fails (and all after it, when `forever`); the number of calls made. */
 function withFailure(failAt: number, forever: boolean, act: () => void): number {
   let calls = 0;
-  const originals = mutating.map((call) => [call, native[call]] as const);
+  const originals = [...mutating, "open" as const].map((call) => [call, native[call]] as const);
   const binding = native as unknown as Record<string, (...args: unknown[]) => number>;
   for (const [call, original] of originals) {
     binding[call] = (...args) => {
+      if (call === "open" && (Number(args[2]) & O_CREAT) === 0) return (original as (...all: unknown[]) => number)(...args);
       calls++;
       if (calls === failAt || (forever && calls > failAt)) return EIO;
       return (original as (...all: unknown[]) => number)(...args);

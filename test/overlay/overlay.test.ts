@@ -104,6 +104,24 @@ function suite(kind: string, makeUpper: (path: string) => UpperLayer): void {
       expect(fs.getAttr(file).ino).to.equal(before.ino);
     });
 
+    it("changes a mode as it copies up, or after it where more is to be kept: links, directories, xattrs, setuid", async () => {
+      const { fs, upper } = world({
+        d: { f: "1", e: "", x: entry({ content: "2", xattrs: { "user.note": "n" } }), s: entry({ content: "3", mode: 0o4755 }), a: "4", b: entry({ link: "d/a" }) },
+      });
+      const before = new Map(["d", "d/f", "d/e", "d/x", "d/s", "d/a"].map((path) => [path, fs.getAttr(at(fs, path))] as const));
+      for (const path of before.keys()) {
+        const mode = path === "d/s" ? 0o2710 : path === "d" ? 0o700 : 0o640;
+        expect(await fs.setAttr(at(fs, path), { mode }, root), path).to.include({ mode: (before.get(path)!.mode & 0o170000) | mode });
+      }
+      for (const [path, { ino, size, mtimeSec, mtimeNsec, nlink, uid }] of before) {
+        expect(fs.getAttr(at(fs, path)), path).to.deep.include({ ino, uid, mtimeSec, mtimeNsec, ...(path === "d" ? {} : { size, nlink }) });
+      }
+      expect(fs.getAttr(at(fs, "d/b")).mode).to.equal(0o100640);
+      expect(Buffer.from(fs.getXattr(at(fs, "d/x"), "user.note")!).toString()).to.equal("n");
+      expect(treeOf(fs)).to.deep.equal({ d: { a: "4", b: "4", e: "", f: "1", s: "3", x: "2" } });
+      expect(upper.attr(upper.lookup(upper.lookup(upper.root, n("d"))!, n("f"))!).mode).to.equal(0o100640);
+    });
+
     it("lets a reader that was open before see what is written after", async () => {
       const { fs } = world();
       const file = at(fs, "etc/passwd");
