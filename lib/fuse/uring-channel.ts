@@ -1,6 +1,6 @@
 /**
  * The channel through an io_uring (Linux 6.14, where fuse.enable_uring is on): one system call answers a request and brings the next.
- * INIT, FORGET, INTERRUPT and notifications still travel through /dev/fuse, and so does all when the kernel will not have the ring.
+ * INIT, FORGET, INTERRUPT and notifications still travel through /dev/fuse, and so does all where rings are off.
  * Always true: an answer goes the way its request came; the ring is closed before the device; while an answer is owed to somebody
  * who waits for a promise, nothing here waits.
  */
@@ -35,6 +35,7 @@ export class UringChannel implements Channel {
   readonly #buffer = Buffer.alloc(MESSAGE_SIZE);
   readonly #placement: QueuePlacement;
   readonly #ring: number;
+  #listener: ChannelListener | undefined;
   #watch = 0;
   #registering = false;
   #serving = false;
@@ -53,6 +54,7 @@ export class UringChannel implements Channel {
   }
 
   start(listener: ChannelListener): void {
+    this.#listener = listener;
     const watch = this.#native.watch(this.#ring, () => this.#turn(listener));
     if (watch < 0) throw new FsError(errnoName(watch), "watch", "of the ring");
     this.#watch = watch;
@@ -100,11 +102,16 @@ export class UringChannel implements Channel {
     this.#device.stop();
   }
 
-  /** After the answer to INIT. Where the kernel refuses, it goes on through the device. */
+  /**
+   * After the answer to INIT. The kernel holds all requests back until each queue has an entry: where it refuses one now (it has run out of
+   * memory), the connection ends, because it could only hang.
+   */
   #register(): void {
     this.#registering = false;
-    this.#serving = this.#native.uringRegister(this.#ring) === 0;
-    if (this.#serving) this.#native.uringRest(this.#ring);
+    let result = this.#native.uringRegister(this.#ring);
+    this.#serving = result >= 0;
+    if (this.#serving) result = this.#native.uringRest(this.#ring);
+    if (result < 0) this.#end(this.#listener!, result);
   }
 
   #turn(listener: ChannelListener): void {
@@ -126,8 +133,9 @@ export class UringChannel implements Channel {
     if (result < 0) this.#end(listener, result);
   }
 
+  /** What was refused is still owed. */
   #paid(sent: number): number {
-    this.#owed--;
+    if (sent >= 0) this.#owed--;
     return sent;
   }
 

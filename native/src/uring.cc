@@ -289,7 +289,9 @@ static int64_t call_uring_rest(const Args& args) {
   uint64_t count;
   ssize_t ignored = read(ring->id, &count, sizeof count);
   (void)ignored;
-  __atomic_store_n(ring->cq_flags, 0, __ATOMIC_SEQ_CST);
+  __atomic_store_n(ring->cq_flags, 0, __ATOMIC_RELAXED);
+  // What came before the kernel saw that flag signals nothing: it is there for enter() to find.
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);
   int64_t result = enter(ring, 0);
   if (result < 0) return result;
   if (!waiting(ring)) return 0;

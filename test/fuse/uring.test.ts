@@ -153,12 +153,14 @@ describe("UringChannel", () => {
     expect(not.calls).to.deep.equal(["write"]);
   });
 
-  it("serves through the device when the kernel refuses the ring", () => {
+  it("ends when the kernel has agreed on the ring and refuses its entries: it would hold every request back", () => {
     const fake = new FakeRing();
-    fake.refusal = -22;
-    const channel = start(fake, listenerOf(() => {}));
-    channel.send(message, 16);
-    expect(fake.calls).to.deep.equal(["write", "register", "write"]);
+    fake.refusal = -12;
+    const listener = listenerOf(() => {});
+    start(fake, listener);
+    expect(fake.calls).to.deep.equal(["write", "register", "close ring", "close device"]);
+    expect(listener.errors).to.have.length(1);
+    expect(listener.errors[0]).to.be.instanceOf(FsError).with.property("code", "ENOMEM");
   });
 
   it("sends an answer the way its request came, at once when it comes late", () => {
@@ -182,6 +184,19 @@ describe("UringChannel", () => {
     fake.requests.push(40, 40 + 2 ** 21);
     fake.turn();
     expect(fake.calls).to.deep.equal(["next", "next", "next", "rest"]);
+  });
+
+  it("still owes an answer that was refused", () => {
+    const fake = new FakeRing();
+    const refused = { ...fake.binding, uringReply: () => -22 };
+    const channel = new UringChannel(40, refused as unknown as NativeBinding);
+    channel.start(listenerOf(() => channel.send(message, 16)));
+    channel.agreed(FUSE_OVER_IO_URING);
+    channel.send(message, 16);
+    fake.calls.length = 0;
+    fake.requests.push(40);
+    fake.turn();
+    expect(fake.calls).to.deep.equal(["next", "next", "rest"]);
   });
 
   it("ends once, the ring before the device, when the ring breaks", () => {
