@@ -52,7 +52,12 @@ export interface TarEntry extends TarFields {
    * The stored bytes, in views of the source's chunks that stay as they are for as long as the source leaves them. To be
    * read at most once, and before the next entry is asked for, which skips what is left; later it throws ERR_TAR_STALE.
    */
-  readonly body: AsyncIterable<Uint8Array>;
+  readonly body: TarBody;
+}
+
+export interface TarBody extends AsyncIterable<Uint8Array> {
+  /** All of it instead, for bodies that memory can hold: a view where the source's chunk has it in one piece, else a copy. */
+  whole(): Buffer | Promise<Buffer>;
 }
 
 const kinds: Readonly<Record<string, TarKind>> = {

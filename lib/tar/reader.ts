@@ -168,7 +168,7 @@ class TarReader {
     this.#paddingLeft = padding;
     const number = ++this.#current;
     const bodyOffset = this.#source.offset;
-    return { ...fields, ...layout, offset, bodyOffset, pax: records, body: { [Symbol.asyncIterator]: () => this.#body(number, layout.storedSize) } };
+    return { ...fields, ...layout, offset, bodyOffset, pax: records, body: { [Symbol.asyncIterator]: () => this.#body(number, layout.storedSize), whole: () => this.#whole(number, layout.storedSize) } };
   }
 
   /** Where the bytes of a file lie. Reads what of the sparse map follows the header. `inArchive` is the member's size. */
@@ -265,17 +265,36 @@ class TarReader {
   }
 
   async *#body(number: number, size: number): AsyncGenerator<Uint8Array, undefined> {
-    if (number === this.#current && this.#bodyLeft !== size) throw new TarError("ERR_TAR_STALE", this.#source.offset, "a body can be read once");
+    this.#checkUnread(number, size);
     for (;;) {
-      if (number !== this.#current) throw new TarError("ERR_TAR_STALE", this.#source.offset, "expected the body to be read before the next entry");
+      if (number !== this.#current) throw this.#tooLate();
       if (this.#bodyLeft === 0) return undefined;
       yield await this.#bodyPart();
     }
   }
 
+  #whole(number: number, size: number): Buffer | Promise<Buffer> {
+    if (number !== this.#current) throw this.#tooLate();
+    this.#checkUnread(number, size);
+    const taken = this.#source.take(size);
+    if (!(taken instanceof Promise)) {
+      this.#bodyLeft = 0;
+      return taken;
+    }
+    return taken.then((body) => {
+      if (body.length < size) throw this.#endsEarly(size - body.length);
+      this.#bodyLeft = 0;
+      return body;
+    });
+  }
+
+  #checkUnread(number: number, size: number): void {
+    if (number === this.#current && this.#bodyLeft !== size) throw new TarError("ERR_TAR_STALE", this.#source.offset, "a body can be read once");
+  }
+
   async #bodyPart(): Promise<Buffer> {
     const part = await this.#source.some(this.#bodyLeft);
-    if (part.length === 0) throw new TarError("ERR_TAR_TRUNCATED", this.#source.offset, `expected ${this.#bodyLeft} more bytes of a body, found the end`);
+    if (part.length === 0) throw this.#endsEarly(this.#bodyLeft);
     this.#bodyLeft -= part.length;
     return part;
   }
@@ -311,6 +330,14 @@ class TarReader {
   #checkArchiveSize(ahead: number): void {
     if (this.#source.offset + ahead <= this.#limits.maxArchiveSize) return;
     throw new TarError("ERR_TAR_LIMIT", this.#source.offset, `expected an archive of at most ${this.#limits.maxArchiveSize} bytes (maxArchiveSize)`);
+  }
+
+  #tooLate(): TarError {
+    return new TarError("ERR_TAR_STALE", this.#source.offset, "expected the body to be read before the next entry");
+  }
+
+  #endsEarly(missing: number): TarError {
+    return new TarError("ERR_TAR_TRUNCATED", this.#source.offset, `expected ${missing} more bytes of a body, found the end`);
   }
 
   #tooLong(length: number, offset: number): TarError {

@@ -125,6 +125,18 @@ describe("the tar reader", () => {
     expect(twice).to.have.property("code", "ERR_TAR_STALE");
   });
 
+  it("refuses a whole body that is taken too late, twice or cut off", async () => {
+    const codeOf = async (call: () => unknown): Promise<unknown> => { try { await call(); return "none"; } catch (error) { return (error as { code: unknown }).code; } };
+    const reader = readTar(chunks(join(block({ size: 600 }), Buffer.alloc(1024), block({ size: 5 }), Buffer.alloc(512), end), 512));
+    const first = (await reader.next()).value;
+    const second = (await reader.next()).value;
+    expect(await codeOf(() => first.body.whole())).to.equal("ERR_TAR_STALE");
+    await second.body.whole();
+    expect(await codeOf(() => second.body.whole())).to.equal("ERR_TAR_STALE");
+    const cut = (await readTar(chunks(join(block({ size: 600 }), Buffer.alloc(500)), 512)).next()).value;
+    expect(await codeOf(() => cut.body.whole())).to.equal("ERR_TAR_TRUNCATED");
+  });
+
   it("accepts signed checksums, as the first tar programs wrote them", async () => {
     const header = sealed(block({ name: "\xe9t\xe9" }));
     const sum = [...header].reduce((total, byte, at) => total + (at >= 148 && at < 156 ? 32 : byte > 127 ? byte - 256 : byte), 0);

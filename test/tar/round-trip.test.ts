@@ -151,6 +151,14 @@ describe("unusual but good archives", () => {
     }
     expect(found).to.deep.equal(["a", "b"]);
   });
+  it("may have bodies that are taken whole, in one chunk or several, or not at all", async () => {
+    const archive = Buffer.concat([block({ name: "a", size: 3000 }), padded("x".repeat(2999) + "y"), block({ name: "b", size: 5 }), padded("12345"), block({ name: "c", size: 7 }), padded("skipped"), block({ name: "d", size: 0 }), end]);
+    for (const size of [7, 1000, 100_000]) {
+      const found: string[] = [];
+      for await (const { name, body } of readTar(chunks(archive, size))) if (name !== "c") found.push(`${name} ${(await body.whole()).toString("latin1")}`);
+      expect(found).to.deep.equal([`a ${"x".repeat(2999)}y`, "b 12345", "d "]);
+    }
+  });
   it("close their source when the reader is left early, and pass its errors on", async () => {
     let closed = false;
     async function* source(): AsyncGenerator<Uint8Array> {
