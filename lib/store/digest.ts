@@ -1,5 +1,5 @@
 /** Digests: SHA-256, which names content. 64 lower-case hex digits. */
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { StoreError } from "./errors.js";
 
 declare const brand: unique symbol;
@@ -8,7 +8,7 @@ export type Digest = string & { readonly [brand]: "digest" };
 export const DIGEST_BYTES = 32;
 
 export function digestOf(bytes: Uint8Array): Digest {
-  return createHash("sha256").update(bytes).digest("hex") as Digest;
+  return hash("sha256", bytes, "hex") as Digest;
 }
 
 /** Accepts the hex digits with or without "sha256:". Throws ERR_STORE_DIGEST. */

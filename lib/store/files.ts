@@ -15,11 +15,16 @@ export function syncDirectory(path: string): void {
 
 /** Writes a new file, which must not be there, and makes its bytes durable. Removes it again when that fails. */
 export function writeSynced(path: string, parts: readonly Uint8Array[], mode: number): void {
+  writeNew(path, parts, mode, fsyncSync);
+}
+
+/** Writes a new file, which must not be there. Removes it again when that, or `finallyDo`, fails. */
+export function writeNew(path: string, parts: readonly Uint8Array[], mode: number, finallyDo?: (fd: number) => void): void {
   const fd = openSync(path, "wx", mode);
   let whole = false;
   try {
     for (const part of parts) writeAll(fd, part);
-    fsyncSync(fd);
+    finallyDo?.(fd);
     whole = true;
   } finally {
     closeSync(fd);

@@ -1,8 +1,8 @@
 /**
  * StoreWriter: puts objects and layers into a store.
  * Invariant: nothing is visible under its final name before all its bytes are durable.
- * Order: everything is written into a staging folder of the writer's own; publish() makes it durable at one stroke (syncfs),
- * then renames objects, then layers, then makes the names durable. A reference is set only after that.
+ * Order: everything is written into a staging folder of the writer's own; publish() makes it durable at one stroke (syncfs, begun
+ * early while much is written), then renames objects, then layers, then makes the names durable. A reference is set only after that.
  *
  * The writer's lease keeps the sweep away from everything put or found since it began. When the writer dies, the staging
  * folder is garbage that the next sweep removes. Calls may overlap; each waits for itself.
@@ -14,7 +14,7 @@ import { native } from "../sys/binding.js";
 import { copyJob, syncfsJob } from "../sys/jobs.js";
 import { digestOf, type Digest } from "./digest.js";
 import { StoreError } from "./errors.js";
-import { asStoreError, namesIn, syncDirectory, writeAll, writeSynced, writing } from "./files.js";
+import { asStoreError, namesIn, syncDirectory, writeAll, writeNew, writing } from "./files.js";
 import type { Lease } from "./leases.js";
 import { hashOfFile, type Objects } from "./objects.js";
 import type { StoreLock } from "./store-lock.js";
@@ -40,6 +40,8 @@ export interface WriterParts {
 const IN_MEMORY = 1 << 20;
 /** A run of zeros of this length becomes a hole. */
 const HOLE = 4096;
+/** After so many bytes the disk begins to write while there is more to come: publish() then waits for the rest only. */
+const SYNC_BYTES = 64 << 20;
 /** Names remembered of one of the 256 folders; where there are more, each object is asked for. */
 const MAX_SEEN = 4096;
 const zeros = Buffer.alloc(65_536);
@@ -55,9 +57,16 @@ export class StoreWriter {
   readonly #layers = new Set<Digest>();
   #temporary = 0;
   #ended = false;
+  /** Of the staging folder, from the beginning: so no error of writing back is missed, whoever else syncs. */
+  readonly #fd: number;
+  /** Bytes staged since the last sync began. */
+  #unsynced = 0;
+  /** The last sync; the next one waits for it. */
+  #syncing: Promise<void> = Promise.resolve();
 
   constructor(parts: WriterParts) {
     this.#parts = parts;
+    this.#fd = openSync(parts.staging, "r");
   }
 
   /** Puts bytes that are in memory. Throws ERR_STORE_FULL. */
@@ -147,7 +156,7 @@ export class StoreWriter {
     const folder = join(this.#parts.staging, `layer-${diffId}`);
     try {
       mkdirSync(folder, { mode: 0o700 });
-      for (const [name, parts] of new Map([["index", index], ...others])) writeSynced(join(folder, name), parts, OBJECT_MODE);
+      for (const [name, parts] of new Map([["index", index], ...others])) writeNew(join(folder, name), parts, OBJECT_MODE);
     } catch (error) {
       rmSync(folder, { recursive: true, force: true });
       throw asStoreError(`layer ${diffId}`, error);
@@ -178,6 +187,8 @@ export class StoreWriter {
   end(): void {
     if (this.#ended) return;
     this.#ended = true;
+    const close = (): void => closeSync(this.#fd);
+    void this.#syncing.then(close, close);
     try {
       rmSync(this.#parts.staging, { recursive: true, force: true });
     } finally {
@@ -207,13 +218,17 @@ export class StoreWriter {
     this.#layers.clear();
   }
 
-  async #sync(): Promise<void> {
-    const fd = openSync(this.#parts.staging, "r");
-    try {
-      await syncfsJob(fd);
-    } finally {
-      closeSync(fd);
-    }
+  #sync(): Promise<void> {
+    this.#unsynced = 0;
+    this.#syncing = this.#syncing.then(() => syncfsJob(this.#fd));
+    return this.#syncing;
+  }
+
+  /** Notes what has been staged. A sync that fails here fails publish(), too. */
+  #added(digest: Digest, size: number): void {
+    this.#staged.set(digest, size);
+    this.#unsynced += size;
+    if (this.#unsynced >= SYNC_BYTES) this.#sync().catch(() => undefined);
   }
 
   /** True when the object is visible or staged; a visible one then stays for as long as this writer lives. */
@@ -245,7 +260,7 @@ export class StoreWriter {
       return { digest, size, added: false };
     }
     renameSync(path, join(this.#parts.staging, digest));
-    this.#staged.set(digest, size);
+    this.#added(digest, size);
     return { digest, size, added: true };
   }
 
@@ -262,7 +277,7 @@ export class StoreWriter {
         closeSync(fd);
       }
     });
-    this.#staged.set(digest, bytes.length);
+    this.#added(digest, bytes.length);
   }
 
   #nextPath(): string {
