@@ -2,16 +2,17 @@
  * The process of one cell: one scenario on one subject, once, on a fresh mount. Started by the harness with a Job; says
  * one Report and ends. It unmounts what it mounted; the harness makes sure of it afterwards, whatever happened here.
  */
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { UNAWAITED } from "./counting/requests.js";
 import type { Answer, Job, Outcome, Report, Request } from "./job.js";
 import { pageCacheBytes } from "./measure/caches.js";
 import { mountsBeneath } from "./measure/mounts.js";
 import { cpuMs, marked, memory, nameOf, threadsOf, waitForEnd } from "./measure/processes.js";
 import type { Cell, Measured, Scenario } from "./scenarios/scenario.js";
 import { SCENARIOS } from "./scenarios/scenarios.js";
-import { makePlace, type Place, type Subject } from "./subjects/subject.js";
+import { makePlace, type ImageSubject, type Images, type MountSubject, type Place, type Subject } from "./subjects/subject.js";
 import { allSubjects } from "./subjects/subjects.js";
 import { work } from "./workload/workload.js";
 
@@ -42,6 +43,32 @@ function command(argv: readonly string[], options: { readonly cwd?: string; read
   return { ms, output: done.stdout };
 }
 
+/** The same, but the time is that until its first output. */
+function firstOutput(argv: readonly string[]): Promise<{ ms: number; output: string }> {
+  const [program = "", ...args] = argv;
+  const started = performance.now();
+  const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
+  let ms = Number.NaN;
+  let [output, words] = ["", ""];
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    if (output === "") ms = performance.now() - started;
+    output += text;
+  });
+  child.stderr.setEncoding("utf8").on("data", (text: string) => void (words += text));
+  return new Promise((resolve, reject) => {
+    child.once("error", reject);
+    // A daemon may keep standard error open; standard output is the command's alone.
+    child.once("exit", (status, signal) => {
+      const end = () => (status === 0 ? resolve({ ms, output }) : reject(new Error(`${argv.join(" ")}: status ${status ?? signal}: ${words.trim()}`)));
+      if (child.stdout.readableEnded) end();
+      else child.stdout.once("end", end);
+    });
+  });
+}
+
+/** A daemon writes back first, which takes its time on a busy disk. */
+const END_MS = 60_000;
+
 class RunningCell implements Cell {
   readonly root: string;
   readonly scratch: string;
@@ -51,6 +78,7 @@ class RunningCell implements Cell {
   readonly #job: Job;
   readonly #subject: Subject;
   readonly #place: Place;
+  readonly #images: Images | undefined;
   #mounts = 0;
 
   constructor(job: Job, subject: Subject, changesLowers: boolean) {
@@ -62,8 +90,25 @@ class RunningCell implements Cell {
     this.facts = job.fixture.facts;
     this.outside = join(job.directory, "outside");
     mkdirSync(this.outside);
+    this.#images = subject.kind === "images" ? this.#openImages(subject) : undefined;
     // `plain` must not write into the fixture.
     this.scratch = join(subject.kind === "directory" ? job.directory : this.root, "scratch");
+  }
+
+  #openImages(subject: ImageSubject): Images {
+    const directory = join(this.outside, "images");
+    mkdirSync(directory);
+    return subject.open(directory, join(this.input("image"), "layout"));
+  }
+
+  get images(): Images {
+    if (this.#images === undefined) throw new Error(`${this.#subject.name} keeps no images`);
+    return this.#images;
+  }
+
+  get #mounting(): MountSubject {
+    if (this.#subject.kind === "images") throw new Error(`${this.#subject.name} mounts nothing`);
+    return this.#subject;
   }
 
   get place(): Place {
@@ -84,7 +129,7 @@ class RunningCell implements Cell {
 
   mount(): number {
     const started = performance.now();
-    this.#subject.mount(this.#place);
+    this.#mounting.mount(this.#place);
     const ms = performance.now() - started;
     this.#mounts = 1;
     return ms;
@@ -93,17 +138,27 @@ class RunningCell implements Cell {
   mountAnother(): string {
     const directory = join(this.#job.directory, `mount-${this.#mounts++}`);
     const place = makePlace(directory, this.#job.fixture.lowers, this.#job.fixture.flat, this.#subject.kind === "directory", false);
-    this.#subject.mount(place);
+    this.#mounting.mount(place);
     return place.root;
   }
 
-  start(argv: readonly string[]): { ms: number; output: string } {
-    const own = this.#subject.start?.(this.#place, argv);
-    if (own !== undefined) return command(own);
-    const started = performance.now();
-    if (this.#subject.kind !== "directory") this.mount();
-    const { output } = command(["unshare", "--mount", "--pid", "--fork", "--uts", "--ipc", "chroot", this.root, ...argv]);
-    return { ms: performance.now() - started, output };
+  async start(argv: readonly string[]): Promise<{ ms: number; output: string }> {
+    const own = this.#mounting.start?.(this.#place, argv);
+    if (own !== undefined) return await firstOutput(own);
+    const mounted = this.#mounting.kind === "directory" ? 0 : this.mount();
+    const { ms, output } = await firstOutput(["unshare", "--mount", "--pid", "--fork", "--uts", "--ipc", "chroot", this.root, ...argv]);
+    return { ms: mounted + ms, output };
+  }
+
+  /** What is done once for the lowers. */
+  prepare(): void {
+    if (this.#subject.kind !== "images") this.#subject.prepare?.(this.#place);
+  }
+
+  /** What the server has counted, of a subject that counts, where there is one mount. */
+  async served(): Promise<Readonly<Record<string, number>> | undefined> {
+    if (this.#subject.kind === "images" || this.#subject.status === undefined || mountsBeneath(this.root).length === 0) return undefined;
+    return (await this.#subject.status(this.root)).served;
   }
 
   daemonKiB(): number {
@@ -125,10 +180,28 @@ class RunningCell implements Cell {
   async unmountAll(): Promise<void> {
     const daemons = this.daemons();
     for (const { target, type } of mountsBeneath(this.#job.directory).reverse()) {
-      command(process.getuid?.() === 0 || !type.startsWith("fuse") ? ["umount", target] : ["fusermount3", "-u", target]);
+      await patiently(process.getuid?.() === 0 || !type.startsWith("fuse") ? ["umount", target] : ["fusermount3", "-u", target]);
     }
-    const left = await waitForEnd(daemons, 10_000);
-    if (left.length > 0) throw new Error(`${left.map((pid) => `${nameOf(pid)} (${pid})`).join(", ")} did not end within 10 s of the unmount`);
+    const left = await waitForEnd(daemons, END_MS);
+    if (left.length > 0) throw new Error(`${left.map((pid) => `${nameOf(pid)} (${pid})`).join(", ")} did not end within ${END_MS / 1000} s of the unmount`);
+  }
+}
+
+/** What of `after` is more than in `before`; requests that nobody waits for are left out, as in Counts. */
+function difference(after: Readonly<Record<string, number>>, before: Readonly<Record<string, number>>): Record<string, number> {
+  const more = Object.entries(after).map(([name, count]): [string, number] => [name, count - (before[name] ?? 0)]);
+  return Object.fromEntries(more.filter(([name, count]) => count > 0 && !UNAWAITED.includes(name)));
+}
+
+/** An unmount, tried again while somebody else looks into the mount: other programs of the machine walk through all of them. */
+async function patiently(argv: readonly string[]): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return void command(argv);
+    } catch (error) {
+      if (attempt === 20 || !/busy/.test(String(error))) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
   }
 }
 
@@ -151,15 +224,18 @@ function sizesBelow(directory: string): { bytes: number; diskBytes: number } {
 
 async function runScenario(job: Job, subject: Subject, scenario: Scenario): Promise<Outcome> {
   const cell = new RunningCell(job, subject, scenario.changesLowers === true);
-  if (scenario.mounts === true) {
-    // `plain` has nothing to mount, but may need its copy.
-    if (subject.kind === "directory") subject.mount(cell.place);
-  } else {
+  cell.prepare();
+  if (subject.kind === "directory") {
+    // Nothing to mount, but a scenario may need its copy.
+    subject.mount(cell.place);
+    mkdirSync(cell.scratch);
+  } else if (subject.kind !== "images" && scenario.mounts !== true) {
     cell.mount();
     mkdirSync(cell.scratch);
   }
   scenario.setup?.(cell);
   if (scenario.cold === true) await cell.dropCaches();
+  const servedBefore = job.count ? await cell.served() : undefined;
   if (job.count) {
     const connection = subject.kind === "fuse" ? mountsBeneath(cell.root)[0]?.minor : undefined;
     const threads = cell.daemons().flatMap(threadsOf);
@@ -169,7 +245,8 @@ async function runScenario(job: Job, subject: Subject, scenario: Scenario): Prom
   const started = performance.now();
   const measured: Measured = await scenario.run(cell);
   const wallMs = performance.now() - started;
-  const counts = job.count ? (await ask({ ask: "stop-counting" })).counts : undefined;
+  const traced = job.count ? (await ask({ ask: "stop-counting" })).counts : undefined;
+  const servedAfter = job.count ? await cell.served() : undefined;
   const daemons = cell.daemons();
   const used = cpuMs(daemons) - before;
   const { pssKiB, peakRssKiB } = memory(daemons);
@@ -177,6 +254,8 @@ async function runScenario(job: Job, subject: Subject, scenario: Scenario): Prom
   scenario.check(cell, measured);
   await cell.unmountAll();
   const upper = sizesBelow(cell.place.upper);
+  const served = servedAfter === undefined ? undefined : difference(servedAfter, servedBefore ?? {});
+  const counts = traced === undefined && served === undefined ? undefined : { ...(traced ?? { requests: served ?? {}, daemonSyscalls: undefined, lost: 0 }), ...(served === undefined ? {} : { served }) };
   return {
     value: measured.value,
     operations: measured.operations,
@@ -190,20 +269,23 @@ async function runScenario(job: Job, subject: Subject, scenario: Scenario): Prom
   };
 }
 
-/** Mounts, reads, writes and unmounts once; the subject's version. Throws with the reason when it does not work here. */
+/** Mounts, reads, writes and unmounts once, where that is what the subject does; its version. Throws with the reason when it does not work here. */
 async function tryOut(job: Job, subject: Subject): Promise<string> {
   const version = subject.version();
+  if (subject.kind === "images") return version;
   const lower = join(job.directory, "lower");
   mkdirSync(lower);
   writeFileSync(join(lower, "file"), "from below");
   const cell = new RunningCell({ ...job, fixture: { ...job.fixture, lowers: [lower], flat: lower } }, subject, false);
+  cell.prepare();
   cell.mount();
   const read = readFileSync(join(cell.root, "file"), "utf8");
   if (read !== "from below") throw new Error("a lower file does not show its content");
   mkdirSync(cell.scratch);
   writeFileSync(join(cell.scratch, "new"), "new");
+  const mode = (await subject.status?.(cell.root))?.mode;
   await cell.unmountAll();
-  return version;
+  return mode === undefined ? version : `${version}; ${mode}`;
 }
 
 async function main(): Promise<Report> {

@@ -15,7 +15,7 @@ export interface Job {
   readonly inputs: Readonly<Partial<Record<InputName, string>>>;
   readonly sizes: Sizes;
   readonly workload: string;
-  /** Count requests and system calls; the time is then not to be used. */
+  /** Count requests and system calls, as far as that can be done here; the time is then not to be used. */
   readonly count: boolean;
 }
 

@@ -65,7 +65,8 @@ export class Session {
     const { options, scenarios } = this.#parts;
     const subjects = await this.#present();
     const random = seeded(options.seed);
-    const plan = scenarios.filter((scenario) => this.#record(scenario)).flatMap((scenario) => this.#lowersOf(scenario).map((lowers) => ({ scenario, lowers })));
+    const taken = scenarios.filter((scenario) => this.#record(scenario) && subjects.some((subject) => takes(scenario, subject)));
+    const plan = taken.flatMap((scenario) => this.#lowersOf(scenario).map((lowers) => ({ scenario, lowers })));
     const rounds = this.#discarded() + options.runs;
     const progress = new Progress(plan.reduce((sum, { scenario }) => sum + subjects.filter((subject) => takes(scenario, subject)).length * rounds, 0));
     for (const { scenario, lowers } of plan) {
@@ -165,7 +166,7 @@ export class Session {
   }
 
   async #take(scenario: Scenario, fixture: Fixture, row: Row, discard: boolean): Promise<void> {
-    const report = await this.#parts.runner.run(this.#job(row.subject, scenario, fixture, discard && this.#parts.counter !== undefined));
+    const report = await this.#parts.runner.run(this.#job(row.subject, scenario, fixture, discard));
     if (report.report === "outcome") {
       if (discard) row.counted = report.outcome;
       else row.outcomes.push(report.outcome);
@@ -189,7 +190,10 @@ export class Session {
   }
 }
 
-const takes = (scenario: Scenario, subject: Subject): boolean => scenario.only === undefined || subject.kind === "fuse" || (scenario.only === "mounts" && subject.kind === "kernel");
+function takes({ only }: Scenario, { kind }: Subject): boolean {
+  if (only === "images" || kind === "images") return only === "images" && kind === "images";
+  return only === undefined || kind === "fuse" || (only === "mounts" && kind === "kernel");
+}
 
 function line(row: Row, scenario: Scenario): string {
   const summary = summarize(row.outcomes.map(({ value }) => value));

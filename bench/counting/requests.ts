@@ -12,11 +12,16 @@ import { join } from "node:path";
 export interface Counts {
   /** By the kernel's name without FUSE_, for example LOOKUP. Answers and FORGET messages are not requests and not in it. */
   readonly requests: Readonly<Record<string, number>>;
-  /** System calls of the daemon's threads. */
-  readonly daemonSyscalls: number;
+  /** System calls of the daemon's threads; undefined where only the server itself has counted. */
+  readonly daemonSyscalls: number | undefined;
   /** Events that did not fit into the buffer: with more than none, `requests` is too low. */
   readonly lost: number;
+  /** The same requests as the server's own counters have them, of a subject that has some. */
+  readonly served?: Readonly<Record<string, number>>;
 }
+
+/** What the kernel sends with no one waiting for an answer. */
+export const UNAWAITED: readonly string[] = ["FORGET", "BATCH_FORGET", "INTERRUPT"];
 
 const BUFFER_KIB = 24_576;
 
@@ -84,10 +89,7 @@ export class RequestCounter {
           const name = this.#names.get(opcode) ?? `opcode ${opcode}`;
           requests[name] = (requests[name] ?? 0) + 1;
         }
-        // What the kernel sends with no one waiting for an answer.
-        delete requests["FORGET"];
-        delete requests["BATCH_FORGET"];
-        delete requests["INTERRUPT"];
+        for (const name of UNAWAITED) delete requests[name];
       }
       let daemonSyscalls = 0;
       if (this.#syscalls !== undefined) {

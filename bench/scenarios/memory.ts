@@ -1,24 +1,29 @@
 /** What a mount costs in memory: its daemon, and second copies of what files hold. */
-import { closeSync, openSync, readSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readSync } from "node:fs";
 import { join } from "node:path";
 import { expect, type Scenario } from "./scenario.js";
 
-export const memoryIdle: Scenario = {
-  name: "memory-per-mount",
+/** With one mount, then with more: what each further one costs shows whether they share anything. */
+export const memoryPerMount: readonly Scenario[] = [0, 1, 2].map((which): Scenario => ({
+  name: `memory-per-mount-${["one", "ten", "forty"][which]}`,
   group: "Memory",
-  about: "memory of the daemons per mount, ten mounts of the same lowers, unused",
+  about: `memory of the daemons per mount, ${["one mount", "ten mounts of the same lowers", "forty mounts of the same lowers"][which]}, the root of each listed`,
   unit: "MiB",
   fixture: "tree",
-  layered: true,
+  layered: which === 1,
   only: "daemons",
   run(cell) {
-    for (let i = 1; i < cell.sizes.mounts; i++) cell.mountAnother();
-    return { value: cell.daemonKiB() / 1024 / cell.sizes.mounts, operations: cell.sizes.mounts };
+    const count = cell.sizes.mounts[which] as number;
+    const roots = [cell.root];
+    while (roots.length < count) roots.push(cell.mountAnother());
+    const listed = roots.filter((root) => readdirSync(root).includes("small")).length;
+    return { value: cell.daemonKiB() / 1024 / count, operations: listed };
   },
-  check(_, { value }) {
+  check(cell, { value, operations }) {
+    expect("mounts that show the tree", operations, cell.sizes.mounts[which]);
     expect("a daemon takes memory", value > 0, true);
   },
-};
+}));
 
 export const memoryUsed: Scenario = {
   name: "memory-after-walk",
@@ -71,13 +76,13 @@ export const pageCacheMany: Scenario = {
   cold: true,
   run(cell) {
     const roots = [cell.root];
-    while (roots.length < 2 * cell.sizes.mounts) roots.push(cell.mountAnother());
+    while (roots.length < 2 * cell.sizes.mounts[1]) roots.push(cell.mountAnother());
     const before = cell.pageCacheBytes();
     let ops = 0;
     for (const root of roots) ops += cell.work("read-all", join(root, "small")).ops;
     return { value: (cell.pageCacheBytes() - before) / 2 ** 20, operations: ops };
   },
   check(cell, { operations }) {
-    expect("files", operations, 2 * cell.sizes.mounts * cell.sizes.smallFiles);
+    expect("files", operations, 2 * cell.sizes.mounts[1] * cell.sizes.smallFiles);
   },
 };

@@ -30,6 +30,7 @@ export const unlinkNew: Scenario = {
   ...base,
   name: "unlink-new",
   about: "files just made deleted",
+  goals: inBoth(2),
   setup: make,
   run: (cell) => perOperation(cell.work("unlink", cell.scratch, String(files(cell)))),
   check(cell) {

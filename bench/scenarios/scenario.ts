@@ -5,21 +5,24 @@
  */
 import type { Facts, FixtureName, InputName } from "../fixtures/fixtures.js";
 import type { Sizes } from "../fixtures/sizes.js";
+import type { Images } from "../subjects/subject.js";
 import type { Work } from "../workload/workload.js";
 
 /** Times are better low, rates better high. */
 export type Unit = "ms" | "µs" | "MB/s" | "MiB" | "×";
 export const higherIsBetter = (unit: Unit): boolean => unit === "MB/s";
 
-export const GROUPS = ["Looking around", "Reading", "Writing", "Changing the tree", "Several processes", "Real work", "Starting", "Memory"] as const;
+export const GROUPS = ["Looking around", "Reading", "Writing", "Changing the tree", "Several processes", "Real work", "Starting", "Images", "Memory"] as const;
 export type Group = (typeof GROUPS)[number];
 
 /** A speed to reach: a ratio of times, at most this. */
 export interface Goal {
   readonly subject: string;
   readonly ratio: number;
-  /** Against kernel overlayfs over ten lowers; or over a hundred lowers against the same subject over ten. */
-  readonly against: "kernel-overlayfs" | "ten-lowers";
+  /** Against another subject over ten lowers (the newest fuse-overlayfs there is); or over a hundred lowers against the same subject over ten. */
+  readonly against: "kernel-overlayfs" | "fuse-overlayfs" | "ten-lowers";
+  /** Meant for ordinary users. */
+  readonly unprivileged?: true;
 }
 
 /** What the steps of a scenario work with. */
@@ -41,8 +44,13 @@ export interface Cell {
   mount(): number;
   /** One more mount over the same lowers, with its own upper; its root. */
   mountAnother(): string;
-  /** Runs `command` with the tree as its root, from nothing to its end; like command(). Mounts by itself. */
-  start(command: readonly string[]): { readonly ms: number; readonly output: string };
+  /**
+   * Runs `command` with the tree as its root, to its end, and returns its output and the time from nothing to the first byte of it, ms.
+   * Mounts by itself. Rejects like command().
+   */
+  start(command: readonly string[]): Promise<{ readonly ms: number; readonly output: string }>;
+  /** Of a subject that keeps images, those of the input `image`; its storage is outside/images. */
+  readonly images: Images;
   /** Proportional memory of all daemons of this run, KiB. */
   daemonKiB(): number;
   /** Bytes of the machine's page cache. */
@@ -66,8 +74,8 @@ export interface Scenario {
   readonly changesLowers?: true;
   /** Mounts by itself, within `run`. */
   readonly mounts?: true;
-  /** Only for subjects with a daemon, or with something to mount. */
-  readonly only?: "daemons" | "mounts";
+  /** Only for subjects with a daemon, or with something to mount, or for those that keep images, which take part in nothing else. */
+  readonly only?: "daemons" | "mounts" | "images";
   /** Programs that must be installed. */
   readonly needs?: readonly string[];
   readonly inputs?: readonly InputName[];

@@ -1,6 +1,7 @@
 /** From nothing to something: a mount, a first look through it, a process in it. */
+import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { readdirSync } from "node:fs";
+import { chainDirectories, chainFile } from "../fixtures/chain.js";
 import { expect, type Scenario } from "./scenario.js";
 
 export const mountLatency: Scenario = {
@@ -40,17 +41,43 @@ export const mountAndWalk: Scenario = {
 export const containerStart: Scenario = {
   name: "container-start",
   group: "Starting",
-  about: "mount, then a static program run with the tree as its root in new mount, pid, uts and ipc namespaces, until it has ended",
+  about: "mount, then a static program run with the tree as its root in new mount, pid, uts and ipc namespaces, until its first output",
   unit: "ms",
   fixture: "program",
   layered: true,
   mounts: true,
   needs: ["unshare", "chroot"],
-  run(cell) {
-    const { ms, output } = cell.start([join("/", "bin/hello")]);
+  async run(cell) {
+    const { ms, output } = await cell.start([join("/", "bin/hello")]);
     return { value: ms, operations: 1, output };
   },
   check(_, { output }) {
     expect("output", output, "hello\n");
+  },
+};
+
+export const mountChain: Scenario = {
+  name: "mount-chain-cold",
+  group: "Starting",
+  about: "mount of ten lowers with 1,000,000 files, nothing cached, and stat of a file in each of a hundred directories",
+  unit: "ms",
+  fixture: "chain",
+  layered: false,
+  mounts: true,
+  cold: true,
+  only: "mounts",
+  run(cell) {
+    const directories = chainDirectories(cell.sizes);
+    const step = Math.max(1, directories / 100);
+    const started = performance.now();
+    cell.mount();
+    let found = 0;
+    for (let d = 0; d < directories; d += step) if (statSync(join(cell.root, chainFile(d, d % 100))).isFile()) found++;
+    return { value: performance.now() - started, operations: found };
+  },
+  check(cell, { operations }) {
+    expect("files", operations, Math.min(100, chainDirectories(cell.sizes)));
+    const [first, last] = [0, chainDirectories(cell.sizes) - 1].map((d) => readdirSync(join(cell.root, chainFile(d, 0), "..")).length);
+    expect("names in the first and last directory", `${first} ${last}`, "100 100");
   },
 };

@@ -1,7 +1,7 @@
 /** Programs that take fuse-overlayfs's arguments: fuse-overlayfs itself, and whatever --peer names. */
-import { linkedLowers, runMountProgram, versionLine, type Subject } from "./subject.js";
+import { linkedLowers, runMountProgram, versionLine, type MountSubject } from "./subject.js";
 
-export function mountProgram(name: string, program: string, about: string): Subject {
+export function mountProgram(name: string, program: string, about: string): MountSubject {
   return {
     name,
     about,

@@ -1,9 +1,9 @@
 /** The floor: the same tree in one ordinary directory, with nothing in between. It merges nothing and protects nothing. */
 import { execFileSync } from "node:child_process";
 import { release } from "node:os";
-import type { Subject } from "./subject.js";
+import type { MountSubject } from "./subject.js";
 
-export const plain: Subject = {
+export const plain: MountSubject = {
   name: "plain",
   about: "one ordinary directory, no layers",
   kind: "directory",

@@ -1,12 +1,11 @@
 /**
  * A program: keeps lower directories as the layers of an image in a store, and mounts the image.
  *
- *   store-mount.js import STORE LOWER…            topmost first; does nothing when it was done before
+ *   store-mount.js import STORE LOWER…            topmost first; STORE must not exist yet
  *   store-mount.js mount STORE DATA UPPER WORK ROOT   returns when the mount is live; another process serves it
  */
 import { spawn } from "node:child_process";
-import { existsSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { importDirectory } from "../../lib/image/commit.js";
 import { directoryUpper, storeLayer } from "../../lib/layer/description.js";
@@ -16,7 +15,6 @@ import { openStore } from "../../lib/store/store.js";
 const IMAGE = "lowers";
 
 async function importAll(path: string, lowers: readonly string[]): Promise<void> {
-  if (existsSync(join(path, "format"))) return;
   const staged = `${path}.${process.pid}`;
   try {
     const store = await openStore(staged, { create: true });

@@ -1,6 +1,6 @@
 /**
- * A subject: something that shows a stack of lower directories with a writable upper as one tree. All subjects get the same
- * directories. Everything here runs in the cell's own process, and every process it starts carries the cell's mark.
+ * A subject: something that shows a stack of lower directories with a writable upper as one tree, or something that keeps images. All
+ * subjects get the same directories. Everything here runs in the cell's own process, and every process it starts carries the cell's mark.
  */
 import { spawnSync } from "node:child_process";
 import { closeSync, mkdirSync, openSync, readFileSync, symlinkSync } from "node:fs";
@@ -25,18 +25,53 @@ export interface Place {
   readonly changesLowers: boolean;
 }
 
-export interface Subject {
+interface Named {
   readonly name: string;
   readonly about: string;
+  /** As the program itself says it. Throws with the reason when it is not here. */
+  version(): string;
+}
+
+export interface ServerWords {
+  /** How it really serves, which may be other than what was asked for. */
+  readonly mode: string;
+  /** Requests by opcode since the mount, the question itself left out. */
+  readonly served: Readonly<Record<string, number>>;
+}
+
+export interface MountSubject extends Named {
   /** `fuse`: has a daemon, and requests to count. */
   readonly kind: "directory" | "kernel" | "fuse";
-  /** As the program itself says it. */
-  version(): string;
+  /** What is done once for a set of lowers and is no part of a mount; does nothing when it was done before. */
+  prepare?(place: Place): void;
   /** Returns when the tree is there. Throws with the program's own words. */
   mount(place: Place): void;
+  /** What the server of a live mount says of itself. */
+  status?(root: string): Promise<ServerWords>;
   /** The arguments of a process that runs `command` with the tree as its root; mounts by itself. Absent: mount, then chroot. */
   start?(place: Place, command: readonly string[]): readonly string[];
 }
+
+/** Keeps images and makes containers of them. */
+export interface ImageSubject extends Named {
+  readonly kind: "images";
+  /** A collection of its own, with nothing in it, in an empty directory, for images of an OCI layout. */
+  open(directory: string, layout: string): Images;
+}
+
+export interface Images {
+  /** Takes the image `name` out of the layout, so far that a root filesystem can be had of it at once. */
+  import(name: string): void;
+  /** Calls `use` with the root of a new container of an image that was imported or committed. The container stays. */
+  container(name: string, use: (root: string) => void): void;
+  /** Makes the image `to` of that container's changes. */
+  commit(name: string, to: string): void;
+}
+
+export type Subject = MountSubject | ImageSubject;
+
+/** True in a user namespace, even where its root may do everything on the machine's behalf. */
+export const inUserNamespace = (): boolean => !readFileSync("/proc/self/uid_map", "latin1").includes("4294967295");
 
 /** Makes the directories of one mount below `directory`. */
 export function makePlace(directory: string, lowers: readonly string[], flat: string, plain: boolean, changesLowers: boolean): Place {

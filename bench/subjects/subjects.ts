@@ -1,4 +1,5 @@
 /** All subjects, in the order of the report. */
+import { imageSubjects } from "./images.js";
 import { kernelOverlayfs } from "./kernel-overlayfs.js";
 import { mountProgram } from "./mount-program.js";
 import { plain } from "./plain.js";
@@ -21,5 +22,6 @@ export function allSubjects(peers: readonly Peer[]): readonly Subject[] {
     ...peers.map((peer) => mountProgram(peer.name, peer.path, `--peer ${peer.path}`)),
     unionfsFuse,
     plain,
+    ...imageSubjects,
   ];
 }

@@ -1,8 +1,8 @@
 /** unionfs-fuse: another union in user space, path-based, on libfuse's high-level interface. */
 import { join } from "node:path";
-import { versionLine, runMountProgram, type Subject } from "./subject.js";
+import { versionLine, runMountProgram, type MountSubject } from "./subject.js";
 
-export const unionfsFuse: Subject = {
+export const unionfsFuse: MountSubject = {
   name: "unionfs-fuse",
   about: "a path-based union in user space",
   kind: "fuse",

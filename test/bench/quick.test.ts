@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Results } from "../../bench/report/results.js";
+import type { Scenario } from "../../bench/scenarios/scenario.js";
 import { SCENARIOS } from "../../bench/scenarios/scenarios.js";
 
 const HARNESS = fileURLToPath(new URL("../../bench/bench.js", import.meta.url));
@@ -45,34 +46,52 @@ describe("the benchmark harness", function () {
     if (work !== undefined) rmSync(work, { recursive: true, force: true });
   });
 
-  it("runs every scenario on two subjects, checks the work and leaves nothing behind", () => {
-    const json = join(work, "out.json");
-    const done = spawnSync(process.execPath, [HARNESS, "--quick", "--subject", "plain,kernel-overlayfs", "--seed", "7", "--work", work, "--json", json], { encoding: "utf8" });
-    expect(done.status, done.stderr).to.equal(0);
+  it("runs every scenario, checks the work and leaves nothing behind", async () => {
+    const only = (subjects: string, scenarios: readonly Scenario[]) => ["--subject", subjects, "--scenario", scenarios.map(({ name }) => name).join(",")];
+    const [trees, others] = [SCENARIOS.filter(({ fixture }) => fixture === "tree"), SCENARIOS.filter(({ fixture }) => fixture !== "tree")];
+    const copying = SCENARIOS.filter(({ name }) => ["walk-warm", "chmod-tree", "append"].includes(name));
+    // Side by side, as time is not what is looked at.
+    const parts = await Promise.all([
+      session("trees", only("kernel-overlayfs", trees.filter(({ only: daemons }) => daemons !== "daemons"))),
+      session("others", only("kernel-overlayfs,stratafs-images", others)),
+      session("daemons", [...only("stratafs-passthrough", trees.filter(({ only: daemons }) => daemons === "daemons"))]),
+      session("plain", only("plain", copying)),
+    ]);
 
-    const results = JSON.parse(readFileSync(json, "utf8")) as Results;
-    expect(results).to.include({ format: 1, complete: true, seed: 7, runs: 1, sizes: "quick" });
-    expect(results.environment).to.include({ node: process.version });
-    expect(results.environment.load).to.have.length(3);
-    expect(results.subjects.map(({ name }) => name)).to.deep.equal(["kernel-overlayfs", "plain"]);
-    expect(results.scenarios.map(({ name }) => name)).to.deep.equal(SCENARIOS.map(({ name }) => name));
-    const skipped = new Set(results.scenarios.filter((each) => each.skipped !== undefined).map(({ name }) => name));
+    const results = parts.flatMap((part) => part.results.results);
+    const skipped = new Set(parts.flatMap((part) => [...part.results.scenarios, ...part.results.subjects].filter((each) => each.skipped !== undefined).map(({ name }) => name)));
     for (const { name, only } of SCENARIOS) {
-      if (skipped.has(name)) continue;
-      const rows = results.results.filter(({ scenario }) => scenario === name);
-      const expected = only === "daemons" ? [] : only === "mounts" ? ["kernel-overlayfs"] : ["kernel-overlayfs", "plain"];
-      const present = expected.filter((subject) => results.subjects.some((each) => each.name === subject && each.skipped === undefined));
-      expect(rows.map(({ subject }) => subject), name).to.deep.equal(present);
-      for (const row of rows) {
-        expect(row.failures, `${name} on ${row.subject}`).to.deep.equal([]);
-        expect(row.samples, name).to.have.length(1);
-        expect(row.summary?.median, name).to.equal(row.samples[0]);
-      }
+      const subject = only === "daemons" ? "stratafs-passthrough" : only === "images" ? "stratafs-images" : "kernel-overlayfs";
+      if (skipped.has(name) || skipped.has(subject)) continue;
+      expect(results.filter((each) => each.scenario === name).map((each) => each.subject), name).to.include(subject);
     }
-    expect(readFileSync(join(work, "out.md"), "utf8")).to.include("| walk-warm, 3 lowers |");
-    expect(readFileSync(join(work, "out.html"), "utf8")).to.match(/^<!doctype html>[^]*<\/html>\n$/).and.not.match(/<script|(?:src|href)=/);
-    expect(leftovers(work)).to.deep.equal(NOTHING);
+    expect(results.filter(({ subject }) => subject === "plain").map(({ scenario }) => scenario)).to.have.members(copying.map(({ name }) => name));
+    for (const row of results) {
+      expect(row.failures, `${row.scenario} on ${row.subject}`).to.deep.equal([]);
+      expect(row.samples, row.scenario).to.have.length(1);
+      expect(row.summary?.median, row.scenario).to.equal(row.samples[0]);
+    }
+    for (const { results: part, markdown, html } of parts) {
+      expect(part).to.include({ format: 1, complete: true, seed: 7, runs: 1, sizes: "quick" });
+      expect(part.environment).to.include({ node: process.version });
+      expect(part.environment.load).to.have.length(3);
+      expect(markdown).to.include(", 3 lowers |");
+      expect(html).to.match(/^<!doctype html>[^]*<\/html>\n$/).and.not.match(/<script|(?:src|href)=/);
+    }
   });
+
+  /** One session with small sizes, which must end well and leave nothing behind, and what it wrote. */
+  async function session(part: string, args: readonly string[]) {
+    const own = join(work, part);
+    const child = spawn(process.execPath, [HARNESS, "--quick", "--seed", "7", "--work", own, "--json", join(own, "out.json"), ...args], { stdio: ["ignore", "ignore", "pipe"] });
+    let said = "";
+    child.stderr.setEncoding("utf8").on("data", (text: string) => void (said += text));
+    const status = await new Promise<number | null>((resolve) => child.once("close", resolve));
+    expect(status, said).to.equal(0);
+    expect(leftovers(own)).to.deep.equal(NOTHING);
+    const read = (extension: string) => readFileSync(join(own, `out.${extension}`), "utf8");
+    return { results: JSON.parse(read("json")) as Results, markdown: read("md"), html: read("html") };
+  }
 
   it("unmounts and removes everything when it is interrupted", async () => {
     const json = join(work, "out.json");
