@@ -1,5 +1,5 @@
 /** The harness's entry: reads options, measures, writes results and reports. `npm run bench -- --help`. */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { RequestCounter } from "./counting/requests.js";
@@ -8,9 +8,10 @@ import { FULL, QUICK } from "./fixtures/sizes.js";
 import { cannotDrop } from "./measure/caches.js";
 import { readEnvironment } from "./measure/environment.js";
 import { chosen, HELP, OptionError, readOptions, type Options } from "./options.js";
+import { PRESETS } from "./presets.js";
 import { htmlReport } from "./report/html.js";
 import { markdownReport } from "./report/markdown.js";
-import { readmeTable } from "./report/readme-table.js";
+import { readmeTable, withTable } from "./report/readme-table.js";
 import { readResults, writeResults, type Results } from "./report/results.js";
 import { Runner, UNPRIVILEGED_ID } from "./runner.js";
 import { SCENARIOS } from "./scenarios/scenarios.js";
@@ -22,9 +23,11 @@ import { compileWorkload } from "./workload/workload.js";
 const RESULTS = fileURLToPath(new URL("../../bench/results/", import.meta.url));
 
 function list(options: Options): void {
-  for (const { name, group, unit, about } of SCENARIOS) console.log(`${name.padEnd(24)} ${unit.padEnd(5)} ${group}: ${about}`);
+  for (const { name, group, unit, about } of SCENARIOS) console.log(`${name.padEnd(27)} ${unit.padEnd(5)} ${group}: ${about}`);
   console.log("");
-  for (const { name, about } of allSubjects(options.peers)) console.log(`${name.padEnd(24)} ${about}`);
+  for (const { name, about } of allSubjects(options.peers)) console.log(`${name.padEnd(27)} ${about}`);
+  console.log("");
+  for (const { name, about } of PRESETS) console.log(`--preset ${name.padEnd(18)} ${about}`);
 }
 
 function writeReports(file: string, results: Results): void {
@@ -33,12 +36,19 @@ function writeReports(file: string, results: Results): void {
   writeFileSync(`${base}.html`, htmlReport(results));
 }
 
+function writeTables(file: string, results: Results): void {
+  const text = withTable(readFileSync(file, "utf8"), results);
+  if (text === undefined) throw new OptionError(`--into: ${file} has no marks <!-- bench: begin --> and <!-- bench: end -->`);
+  writeFileSync(file, text);
+  process.stderr.write(`the tables are in ${relative(".", file)}\n`);
+}
+
 async function measure(options: Options): Promise<number> {
   const subjects = chosen(allSubjects(options.peers), options.subjects, "subject");
   const scenarios = chosen(SCENARIOS, options.scenarios, "scenario");
   mkdirSync(options.work, { recursive: true });
   const startedAt = new Date().toISOString();
-  const file = options.json ?? `${RESULTS}${startedAt.slice(0, 19).replaceAll(":", "")}${options.quick ? "-quick" : ""}.json`;
+  const file = options.json ?? `${RESULTS}${options.quick || options.preset === undefined ? `${startedAt.slice(0, 19).replaceAll(":", "")}${options.quick ? "-quick" : ""}.json` : options.preset.results}`;
   const environment = readEnvironment(options.work, options.unprivileged);
   if ((environment.load[0] ?? 0) > environment.cpus / 4) process.stderr.write(`the machine is busy (load ${environment.load[0]?.toFixed(2)}): numbers will say little\n`);
   const workload = compileWorkload(options.work);
@@ -51,6 +61,12 @@ async function measure(options: Options): Promise<number> {
   const notCold = options.quick ? "a quick session drops no caches" : cannotDrop();
   const runner = new Runner({ workDirectory: options.work, unprivileged: options.unprivileged, counter, timeoutMs: options.timeoutMs, dropCaches: notCold === undefined, settle: !options.quick });
   const session = new Session({ options, sizes, fixtures, workload, runner, counter, subjects, scenarios });
+
+  if (options.prepare) {
+    session.prepare();
+    counter?.close();
+    return 0;
+  }
 
   const save = (complete: boolean): Results => {
     const results: Results = {
@@ -91,6 +107,7 @@ async function measure(options: Options): Promise<number> {
   const results = save(true);
   writeReports(file, results);
   process.stderr.write(`results in ${relative(".", file)}, with .md and .html beside it\n`);
+  if (options.into !== undefined) writeTables(options.into, results);
   const failures = results.results.filter(({ failures: each }) => each.length > 0);
   for (const { scenario, subject, lowers, failures: each } of failures) process.stderr.write(`failed: ${scenario} on ${subject} over ${lowers}: ${each[0]}\n`);
   return failures.some(({ subject }) => subject.startsWith("stratafs")) ? 1 : 0;
@@ -101,6 +118,7 @@ try {
   if (options.help) console.log(HELP);
   else if (options.list) list(options);
   else if (options.report !== undefined) writeReports(options.report, readResults(options.report));
+  else if (options.table !== undefined && options.into !== undefined) writeTables(options.into, readResults(options.table));
   else if (options.table !== undefined) console.log(readmeTable(readResults(options.table)));
   else process.exitCode = await measure(options);
 } catch (error) {

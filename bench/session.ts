@@ -91,13 +91,24 @@ export class Session {
     }
   }
 
+  /** Makes what all chosen scenarios need, and says what cannot be made. */
+  prepare(): void {
+    for (const scenario of this.#parts.scenarios) {
+      for (const lowers of this.#lowersOf(scenario)) {
+        const made = this.#prepared(scenario, lowers);
+        process.stderr.write(`${scenario.name} over ${lowers}: ${typeof made === "string" ? made : "ready"}\n`);
+      }
+    }
+  }
+
   /** One discarded run, but in a quick session, which measures nothing. */
   #discarded(): number {
     return this.#parts.options.quick ? 0 : 1;
   }
 
   #lowersOf(scenario: Scenario): readonly number[] {
-    const { lowers } = this.#parts.options;
+    const { lowers: asked, preset } = this.#parts.options;
+    const lowers = asked ?? preset?.scenarios[scenario.name] ?? [10];
     if (scenario.layered) return lowers;
     // One count: ten, where that was asked for.
     return lowers.includes(10) ? [10] : lowers.slice(0, 1);

@@ -5,7 +5,14 @@
 import { higherIsBetter } from "../scenarios/scenario.js";
 import type { Result, Results, ScenarioRecord } from "./results.js";
 
-export const BASELINES = ["kernel-overlayfs", "fuse-overlayfs"] as const;
+const KERNEL = "kernel-overlayfs";
+const isFuseOverlayfs = (name: string): boolean => name === "fuse-overlayfs" || name.startsWith("fuse-overlayfs-");
+
+/** What others are compared with: kernel overlayfs, and fuse-overlayfs in each version there is, peers before Debian's. */
+export function baselines(results: Results): string[] {
+  const names = measuredSubjects(results);
+  return [...names.filter((name) => name === KERNEL), ...names.filter(isFuseOverlayfs).sort((a, b) => b.length - a.length)];
+}
 
 /** One scenario over one number of lowers, with what each subject did. */
 export interface Row {
@@ -45,6 +52,37 @@ export function ratio(row: Row, subject: string, baseline: string): Ratio | unde
   return { median: own.median / base, low: own.q1 / base, high: own.q3 / base };
 }
 
+/** Subjects other than the baseline that have a row in common with it. */
+export const comparedWith = (rows: readonly Row[], subjects: readonly string[], baseline: string): string[] =>
+  subjects.filter((name) => name !== baseline && rows.some((row) => ratio(row, name, baseline) !== undefined));
+
+export interface Standing {
+  readonly subject: string;
+  readonly baseline: string;
+  readonly rows: number;
+  /** The rows in which the subject takes longer, or more, the worst first. */
+  readonly behind: readonly { readonly row: Row; readonly ratio: number }[];
+}
+
+/** How each of our subjects stands against each fuse-overlayfs, over all rows. The host fuse-native is a baseline itself. */
+export function standings(results: Results): Standing[] {
+  const rows = rowsOf(results);
+  const ours = measuredSubjects(results).filter((name) => name.startsWith("stratafs-") && name !== "stratafs-fuse-native");
+  return baselines(results).filter(isFuseOverlayfs).flatMap((baseline) =>
+    comparedWith(rows, ours, baseline).map((subject) => {
+      const found = rows.flatMap((row) => {
+        const of = ratio(row, subject, baseline);
+        return of === undefined ? [] : [{ row, ratio: of.median }];
+      });
+      return { subject, baseline, rows: found.length, behind: found.filter((each) => each.ratio > 1).sort((a, b) => b.ratio - a.ratio) };
+    }),
+  );
+}
+
+/** One line of words for it. */
+export const standingLine = ({ subject, baseline, rows, behind }: Standing): string =>
+  `${subject} is ahead of ${baseline} in ${rows - behind.length} of ${rows} rows${behind.length === 0 ? "" : `; behind in ${behind.map((each) => `${rowName(each.row)} (${times(each.ratio)})`).join(", ")}`}`;
+
 export interface GoalLine {
   readonly scenario: string;
   readonly lowers: number;
@@ -54,7 +92,7 @@ export interface GoalLine {
   readonly found: number;
 }
 
-/** Speeds to reach. Those against kernel overlayfs are taken over ten lowers, or over what there is where ten were not measured. */
+/** Speeds to reach. Those against another subject are taken over ten lowers, or over what there is where ten were not measured. */
 export function goalLines(results: Results): GoalLine[] {
   const rows = rowsOf(results);
   const out: GoalLine[] = [];
@@ -69,8 +107,10 @@ export function goalLines(results: Results): GoalLine[] {
         out.push({ scenario: scenario.name, lowers: 100, subject: goal.subject, against: "itself over 10 lowers", wanted: goal.ratio, found: hundred / ten });
         continue;
       }
-      const found = ratio(row, goal.subject, "kernel-overlayfs");
-      if (found !== undefined) out.push({ scenario: scenario.name, lowers: row.lowers, subject: goal.subject, against: "kernel-overlayfs", wanted: goal.ratio, found: found.median });
+      if (goal.unprivileged === true && results.environment.user !== "unprivileged") continue;
+      const against = goal.against === KERNEL ? KERNEL : baselines(results).find(isFuseOverlayfs);
+      const found = against === undefined ? undefined : ratio(row, goal.subject, against);
+      if (against !== undefined && found !== undefined) out.push({ scenario: scenario.name, lowers: row.lowers, subject: goal.subject, against, wanted: goal.ratio, found: found.median });
     }
   }
   return out;

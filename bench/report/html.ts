@@ -1,6 +1,6 @@
 /** The results as one self-contained page: no script, no network, plots as inline SVG. Ratios first, absolute numbers second. */
 import { GROUPS } from "../scenarios/scenario.js";
-import { BASELINES, goalLines, measuredSubjects, number, ratio, rowsOf, times, type Row } from "./compare.js";
+import { baselines, comparedWith, goalLines, measuredSubjects, number, ratio, rowsOf, standingLine, standings, times, type Row } from "./compare.js";
 import { describe, requestsOf } from "./markdown.js";
 import { escaped, domainOf, growthPlot, mark, ratioPlot } from "./plot.js";
 import type { Results } from "./results.js";
@@ -15,6 +15,13 @@ const COLOURS: readonly (readonly [string, string])[] = [
   ["#b8860b", "#e8c04a"],
   ["#c2255c", "#ff86ab"],
   ["#8a949e", "#78828c"],
+  ["#5f7a00", "#a9cf3a"],
+  ["#0b7fab", "#58c8f0"],
+  ["#a8326d", "#f08fc0"],
+  ["#7a4b1e", "#c99566"],
+  ["#4b3fb5", "#a49bff"],
+  ["#2e7d32", "#7bc67f"],
+  ["#b5473c", "#f29c92"],
 ];
 
 const colour = (index: number): readonly [string, string] => COLOURS[index % COLOURS.length] ?? ["#000", "#fff"];
@@ -72,8 +79,8 @@ function ratios(rows: readonly Row[], all: readonly string[], subjects: readonly
     const plot = ratioPlot(own, all, baseline, domain);
     return plot === "" ? "" : `<h3>${group}</h3>${plot}`;
   });
-  const others = subjects.filter((name) => name !== baseline);
-  const numbers = rowsTable(rows, others, (row, name) => {
+  const others = comparedWith(rows, subjects, baseline);
+  const numbers = rowsTable(rows.filter((row) => row.of.get(baseline)?.summary !== undefined), others, (row, name) => {
     const found = ratio(row, name, baseline);
     return found === undefined ? "" : `${times(found.median)} <small>${times(found.low)}–${times(found.high)}</small>`;
   });
@@ -100,9 +107,9 @@ export function htmlReport(results: Results): string {
   const all = results.subjects.map(({ name }) => name);
   const subjects = measuredSubjects(results);
   const legend = subjects.map((name) => `<span><svg viewBox="0 0 14 14">${mark(all.indexOf(name), 7, 7, name)}</svg>${escaped(name)}</span>`).join("");
-  const present = BASELINES.filter((name) => subjects.includes(name));
   const requests = subjects.filter((name) => rows.some((row) => Object.keys(row.of.get(name)?.counts?.requests ?? {}).length > 0));
   const daemons = subjects.filter((name) => rows.some((row) => (row.of.get(name)?.daemonPeakRssKiB ?? 0) > 0));
+  const copied = rows.filter((row) => [...row.of.values()].some(({ counts }) => (counts?.upperBytes ?? 0) > 0));
   const notes = [
     ...results.subjects.map(({ name, about, version, skipped }) => `<li><b>${escaped(name)}</b>: ${escaped(about)}; ${escaped(skipped === undefined ? (version ?? "") : `skipped: ${skipped}`)}</li>`),
     ...results.scenarios.filter(({ skipped }) => skipped !== undefined).map(({ name, skipped }) => `<li><b>${escaped(name)}</b> was skipped: ${escaped(skipped ?? "")}</li>`),
@@ -115,8 +122,9 @@ export function htmlReport(results: Results): string {
 <h1>stratafs benchmark</h1>
 ${describe(results).map((line) => `<p>${escaped(line).replace(/`([^`]*)`/g, "<code>$1</code>")}</p>`).join("\n")}
 <div class="legend">${legend}</div>
-${present.map((baseline) => section(`Time relative to ${baseline}`, "Median time divided by the baseline's median, on a logarithmic axis; 1 is as fast, to the left is faster, throughputs are turned over. Bars span the middle half of the runs.", ratios(rows, all, subjects, baseline))).join("\n")}
+${baselines(results).map((baseline) => section(`Time relative to ${baseline}`, "Median time divided by the baseline's median, on a logarithmic axis; 1 is as fast, to the left is faster, throughputs are turned over. Bars span the middle half of the runs.", ratios(rows, all, subjects, baseline))).join("\n")}
 ${section("Speeds to reach", "Ratios of medians, over ten lowers where they were measured.", goals(results))}
+${section("Against fuse-overlayfs, row by row", "", standings(results).length === 0 ? "" : `<ul>${standings(results).map((each) => `<li>${escaped(standingLine(each))}</li>`).join("")}</ul>`)}
 ${section("As layers are added", "Medians over the number of lower layers, both axes logarithmic.", growth(rows, all))}
 ${section("Absolute numbers", "Medians, and the middle half of the runs.", rowsTable(rows, subjects, (row, name) => {
     const own = row.of.get(name);
@@ -124,9 +132,13 @@ ${section("Absolute numbers", "Medians, and the middle half of the runs.", rowsT
     return own.summary === undefined ? '<span class="bad">failed</span>' : `${number(own.summary.median)} ${row.scenario.unit} <small>${number(own.summary.q1)}–${number(own.summary.q3)}</small>`;
   }))}
 ${requests.length === 0 ? "" : section("FUSE requests per operation", "From the kernel's tracepoint, in the discarded run; the three most frequent by name.", rowsTable(rows, requests, (row, name) => escaped(requestsOf(row, name))))}
-${daemons.length === 0 ? "" : section("The daemon", "Processor time during the measured step, and the highest resident memory until then.", rowsTable(rows, daemons, (row, name) => {
+${daemons.length === 0 ? "" : section("The daemon", "Processor time during the measured step, system calls in the counted run, and the highest resident memory until then.", rowsTable(rows, daemons, (row, name) => {
     const own = row.of.get(name);
-    return own?.summary === undefined ? "" : `${number(own.daemonCpuMs)} ms <small>${number(own.daemonPeakRssKiB / 1024)} MiB</small>`;
+    return own?.summary === undefined ? "" : `${number(own.daemonCpuMs)} ms <small>${own.counts?.daemonSyscalls === undefined ? "" : `${own.counts.daemonSyscalls} calls, `}${number(own.daemonPeakRssKiB / 1024)} MiB</small>`;
+  }))}
+${copied.length === 0 ? "" : section("Bytes in the upper layer", "MiB of regular files after the run, written or copied up: their sizes, and what they take on the disk.", rowsTable(copied, subjects, (row, name) => {
+    const counts = row.of.get(name)?.counts;
+    return counts === undefined ? "" : `${number(counts.upperBytes / 2 ** 20)} <small>${number(counts.upperDiskBytes / 2 ** 20)}</small>`;
   }))}
 <h2>Subjects, and what was skipped or failed</h2><ul>${notes.join("")}</ul>
 </body></html>

@@ -1,5 +1,5 @@
 /** The results as Markdown: ratios first, absolute numbers second, then what is counted exactly. */
-import { BASELINES, goalLines, measuredSubjects, number, ratio, rowName, rowsOf, times, type Row } from "./compare.js";
+import { baselines, comparedWith, goalLines, measuredSubjects, number, ratio, rowName, rowsOf, standingLine, standings, times, type Row } from "./compare.js";
 import type { Results } from "./results.js";
 
 export function table(head: readonly string[], body: readonly (readonly string[])[]): string {
@@ -32,14 +32,14 @@ export function markdownReport(results: Results): string {
   const subjects = measuredSubjects(results);
   const parts: string[] = ["# Benchmark results", ...describe(results)];
 
-  for (const baseline of BASELINES.filter((name) => subjects.includes(name))) {
-    const others = subjects.filter((name) => name !== baseline);
+  for (const baseline of baselines(results)) {
+    const others = comparedWith(rows, subjects, baseline);
     parts.push(
       `## Time relative to ${baseline}`,
       `Median time divided by the median of ${baseline}; below 1 is faster. For throughputs the reciprocal, so that it reads the same.`,
       table(
         ["scenario", ...others],
-        rows.map((row) => [
+        rows.filter((row) => row.of.get(baseline)?.summary !== undefined).map((row) => [
           rowName(row),
           ...others.map((name) => {
             const found = ratio(row, name, baseline);
@@ -54,12 +54,15 @@ export function markdownReport(results: Results): string {
   if (goals.length > 0) {
     parts.push(
       "## Speeds to reach",
-            table(
+      table(
         ["scenario, lowers", "subject", "against", "at most", "measured", ""],
         goals.map((goal) => [`${goal.scenario}, ${goal.lowers}`, goal.subject, goal.against, times(goal.wanted), times(goal.found), goal.found <= goal.wanted ? "reached" : "missed"]),
       ),
     );
   }
+
+  const standing = standings(results);
+  if (standing.length > 0) parts.push("## Against fuse-overlayfs, row by row", standing.map((each) => `- ${standingLine(each)}`).join("\n"));
 
   parts.push(
     "## Medians",
@@ -99,7 +102,7 @@ export function markdownReport(results: Results): string {
           ...daemons.map((name) => {
             const own = row.of.get(name);
             if (own?.summary === undefined) return "";
-            return `${number(own.daemonCpuMs)} ms, ${own.counts === undefined ? "" : `${own.counts.daemonSyscalls} calls, `}${number(own.daemonPeakRssKiB / 1024)} MiB`;
+            return `${number(own.daemonCpuMs)} ms, ${own.counts?.daemonSyscalls === undefined ? "" : `${own.counts.daemonSyscalls} calls, `}${number(own.daemonPeakRssKiB / 1024)} MiB`;
           }),
         ]),
       ),

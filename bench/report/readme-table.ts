@@ -1,29 +1,50 @@
-/** The short table of the project's README: over ten lowers, what kernel overlayfs takes, and every other subject relative to it. */
-import { measuredSubjects, number, ratio, rowsOf, times } from "./compare.js";
-import type { Results } from "./results.js";
+/**
+ * The tables of the project's README: what kernel overlayfs takes and every other subject relative to it; then, of what has no such
+ * baseline (daemons, images), the numbers themselves.
+ */
+import { measuredSubjects, number, ratio, rowsOf, times, type Row } from "./compare.js";
 import { describe, table } from "./markdown.js";
+import type { Results } from "./results.js";
 
 const BASELINE = "kernel-overlayfs";
+const [BEGIN, END] = ["<!-- bench: begin -->", "<!-- bench: end -->"];
 
-/** Markdown. Every scenario that has a number of the baseline is in it; where ten lowers were not measured, the first number that was. */
+const label = ({ scenario, lowers }: Row): string => `${scenario.about}${lowers === 10 ? "" : ` (${lowers} ${lowers === 1 ? "lower" : "lowers"})`}`;
+const median = (row: Row, subject: string): number | undefined => row.of.get(subject)?.summary?.median;
+
+/** Markdown. Every row that has a number is in one of the tables. */
 export function readmeTable(results: Results): string {
-  const others = measuredSubjects(results).filter((name) => name !== BASELINE && name !== "plain");
   const rows = rowsOf(results);
-  const lines = results.scenarios.flatMap(({ name, unit, about }) => {
-    const own = rows.filter((row) => row.scenario.name === name);
-    const row = own.find(({ lowers }) => lowers === 10) ?? own[0];
-    const base = row?.of.get(BASELINE)?.summary;
-    if (row === undefined || base === undefined) return [];
-    return [
-      [
-        about,
-        `${number(base.median)} ${unit}`,
-        ...others.map((subject) => {
-          const found = ratio(row, subject, BASELINE);
-          return found === undefined ? "" : `${times(found.median)}×`;
-        }),
-      ],
-    ];
-  });
-  return [...describe(results), table(["over 10 lowers", BASELINE, ...others], lines)].join("\n\n");
+  const subjects = measuredSubjects(results);
+  const compared = rows.filter((row) => median(row, BASELINE) !== undefined);
+  const alone = rows.filter((row) => !compared.includes(row) && subjects.some((name) => median(row, name) !== undefined));
+  const out = describe(results);
+  if (compared.length > 0) {
+    const others = subjects.filter((name) => name !== BASELINE && name !== "plain" && compared.some((row) => ratio(row, name, BASELINE) !== undefined));
+    const lines = compared.map((row) => [
+      label(row),
+      `${number(median(row, BASELINE) ?? 0)} ${row.scenario.unit}`,
+      ...others.map((subject) => {
+        const found = ratio(row, subject, BASELINE);
+        return found === undefined ? "" : `${times(found.median)}×`;
+      }),
+    ]);
+    out.push(`Medians over ten lowers. Of ${BASELINE} the number itself, of the others the time relative to it: below 1 is faster (throughputs are turned over).`, table(["", BASELINE, ...others], lines));
+  }
+  if (alone.length > 0) {
+    const own = subjects.filter((name) => alone.some((row) => median(row, name) !== undefined));
+    const cell = (row: Row, subject: string) => {
+      const value = median(row, subject);
+      return value === undefined ? "" : `${number(value)} ${row.scenario.unit}`;
+    };
+    out.push("What has nothing to be compared with in the kernel, as medians:", table(["", ...own], alone.map((row) => [label(row), ...own.map((subject) => cell(row, subject))])));
+  }
+  return out.join("\n\n");
+}
+
+/** The text with its tables replaced, or undefined where it has no place for them. */
+export function withTable(text: string, results: Results): string | undefined {
+  const [begin, end] = [text.indexOf(BEGIN), text.indexOf(END)];
+  if (begin < 0 || end < begin) return undefined;
+  return `${text.slice(0, begin + BEGIN.length)}\n${readmeTable(results)}\n${text.slice(end)}`;
 }

@@ -10,3 +10,6 @@ export const sameOverManyLowers: readonly Goal[] = ["stratafs-passthrough", "str
 
 /** Nine tenths of the throughput. */
 export const NINE_TENTHS = 1 / 0.9;
+
+/** Five times as fast as fuse-overlayfs, for ordinary users. */
+export const fiveTimesUnprivileged: readonly Goal[] = [{ subject: "stratafs-cached", ratio: 0.2, against: "fuse-overlayfs", unprivileged: true }];

@@ -1,8 +1,12 @@
 import { expect } from "chai";
-import { goalLines, number, ratio, rowsOf, times } from "../../bench/report/compare.js";
+import { baselines, goalLines, number, ratio, rowsOf, standingLine, standings, times } from "../../bench/report/compare.js";
 import { htmlReport } from "../../bench/report/html.js";
 import { markdownReport } from "../../bench/report/markdown.js";
+import { PRESETS } from "../../bench/presets.js";
+import { readmeTable, withTable } from "../../bench/report/readme-table.js";
 import type { Result, Results } from "../../bench/report/results.js";
+import { SCENARIOS } from "../../bench/scenarios/scenarios.js";
+import { allSubjects } from "../../bench/subjects/subjects.js";
 import { seeded, shuffled } from "../../bench/measure/random.js";
 import { summarize } from "../../bench/measure/statistics.js";
 
@@ -89,4 +93,39 @@ describe("the benchmark's numbers", () => {
     expect(markdownReport(results)).to.include("skipped: <not> installed").and.to.include("it broke | badly").and.to.include("| failed |");
     expect(htmlReport(results)).to.include("skipped: &lt;not&gt; installed").and.to.include("it broke | badly");
   });
+
+  it("are compared with the newest fuse-overlayfs first, row by row", () => {
+    const more: Results = {
+      ...results,
+      environment: { ...results.environment, user: "unprivileged" },
+      subjects: [...results.subjects.slice(0, 2), { name: "fuse-overlayfs", about: "", version: "1" }, { name: "fuse-overlayfs-2", about: "", version: "2" }],
+      scenarios: results.scenarios.map((each) => ({ ...each, goals: [{ subject: "stratafs-cached", ratio: 0.2, against: "fuse-overlayfs", unprivileged: true }] })),
+      results: [...results.results, result("walk", "fuse-overlayfs", 10, [60]), result("walk", "fuse-overlayfs-2", 10, [15]), result("read", "fuse-overlayfs-2", 10, [250])],
+    };
+    expect(baselines(more)).to.deep.equal(["kernel-overlayfs", "fuse-overlayfs-2", "fuse-overlayfs"]);
+    expect(standings(more).map(standingLine)).to.deep.equal([
+      "stratafs-cached is ahead of fuse-overlayfs-2 in 1 of 2 rows; behind in walk, 10 lowers (2.00)",
+      "stratafs-cached is ahead of fuse-overlayfs in 1 of 1 rows",
+    ]);
+    expect(goalLines(more).map(({ scenario, against, wanted, found }) => [scenario, against, wanted, found])).to.deep.equal([["walk", "fuse-overlayfs-2", 0.2, 2], ["read", "fuse-overlayfs-2", 0.2, 0.5]]);
+    expect(goalLines({ ...more, environment: results.environment })).to.deep.equal([]);
+  });
+
+  it("become the README's tables, the rows without a baseline as they are", () => {
+    const more: Results = { ...results, scenarios: [...results.scenarios, { name: "memory", group: "Memory", about: "memory", unit: "MiB", cold: false, goals: [] }], results: [...results.results, result("memory", "stratafs-cached", 10, [12])] };
+    const table = readmeTable(more);
+    expect(table).to.include("| a walk | 100 ms | 0.30× |\n| a read | 1000 MB/s | 2.00× |").and.to.include("| memory | 12.0 MiB |");
+    const text = "before\n<!-- bench: begin -->\nold\n<!-- bench: end -->\nafter\n";
+    expect(withTable(text, more)).to.equal(`before\n<!-- bench: begin -->\n${table}\n<!-- bench: end -->\nafter\n`);
+    expect(withTable("no marks", more)).to.equal(undefined);
+  });
+});
+
+describe("the benchmark's presets", () => {
+  for (const { name, scenarios, subjects } of PRESETS) {
+    it(`name only what there is: ${name}`, () => {
+      expect(SCENARIOS.map((each) => each.name)).to.include.members(Object.keys(scenarios));
+      expect(allSubjects([]).map((each) => each.name)).to.include.members([...subjects]);
+    });
+  }
 });
