@@ -1,6 +1,7 @@
 /**
  * Bundles lib/cli/main.ts into dist/stratafs.js, one executable file: reading a hundred small modules costs more than all of them do at start.
- * The file begins with launch.sh, so that a mount is started by sh; Node sees those lines as a comment.
+ * The file begins with launch.sh, so that a mount is started by sh; Node sees those lines as a comment. The thread that an import starts is
+ * a file beside it, where import.meta.url of either form of the library leads to.
  * Not minified: it saves no measurable start-up time and makes stack traces worse.
  */
 import { build } from "esbuild";
@@ -9,10 +10,8 @@ import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const output = `${root}dist/stratafs.js`;
-const { outputFiles } = await build({
+const common = {
   absWorkingDir: root,
-  entryPoints: ["lib/cli/main.ts"],
-  outfile: output,
   write: false,
   bundle: true,
   platform: "node",
@@ -22,11 +21,14 @@ const { outputFiles } = await build({
   sourcesContent: false,
   // The optional second host: found in node_modules when somebody asks for it.
   external: ["fuse-native"],
-  banner: { js: readFileSync(`${root}native/launch.sh`, "utf8").trimEnd() },
   logLevel: "warning",
-});
+};
+const built = await Promise.all([
+  build({ ...common, entryPoints: ["lib/cli/main.ts"], outfile: output, banner: { js: readFileSync(`${root}native/launch.sh`, "utf8").trimEnd() } }),
+  build({ ...common, entryPoints: ["lib/image/unpacking-worker.ts"], outfile: `${root}dist/unpacking-worker.js` }),
+]);
 // Replaced in one step: a mount may be started while this runs.
-for (const { path, contents } of outputFiles) {
+for (const { path, contents } of built.flatMap(({ outputFiles }) => outputFiles)) {
   writeFileSync(`${path}.new`, contents);
   chmodSync(`${path}.new`, path === output ? 0o755 : 0o644);
   renameSync(`${path}.new`, path);

@@ -8,9 +8,11 @@ import { hasCode } from "../base/errors.js";
 import { readTar } from "../tar/reader.js";
 import { ImageError } from "./errors.js";
 
+/** Where its bytes lie. */
 export interface Blob {
+  readonly file: string;
+  readonly offset: number;
   readonly size: number;
-  readonly bytes: AsyncIterable<Uint8Array>;
 }
 
 export interface Blobs {
@@ -41,7 +43,7 @@ export class DirectoryBlobs implements Blobs {
       const fd = openFile(file);
       const { size } = fstatSync(fd);
       closeSync(fd);
-      return { size, bytes: bytesOfFile(file) };
+      return { file, offset: 0, size };
     } catch (error) {
       if (hasCode(error, "ENOENT") || hasCode(error, "ENOTDIR")) return undefined;
       throw error;
@@ -55,12 +57,6 @@ function openFile(file: string): number {
   if (fstatSync(fd).isFile()) return fd;
   closeSync(fd);
   throw new ImageError("ERR_IMAGE_FORMAT", `expected a file at ${file}`);
-}
-
-/** Opened when it is first read, and looked at again then: the layout is somebody else's, who may change it. */
-async function* bytesOfFile(file: string): AsyncGenerator<Uint8Array, undefined> {
-  yield* createReadStream("", { fd: openFile(file), highWaterMark: READ_CHUNK });
-  return undefined;
 }
 
 interface Member {
@@ -99,9 +95,7 @@ export class TarBlobs implements Blobs {
   open(path: string): Blob | undefined {
     const member = this.#find(path);
     if (member === undefined) return undefined;
-    const { offset, size } = member;
-    const bytes = size === 0 ? emptyStream() : createReadStream(this.#file, { start: offset, end: offset + size - 1, highWaterMark: READ_CHUNK });
-    return { size, bytes };
+    return { file: this.#file, offset: member.offset, size: member.size };
   }
 
   #find(path: string): Member | undefined {
@@ -122,26 +116,26 @@ export function startOf(file: string): Buffer {
   }
 }
 
+/**
+ * All bytes of a blob and no more, in chunks that stay as they are. The file is opened when it is first read, and looked at again then:
+ * a layout is somebody else's, who may change it. Throws ERR_IMAGE_FORMAT for what is no file.
+ */
+export async function* bytesOf({ file, offset, size }: Blob): AsyncGenerator<Uint8Array, undefined> {
+  if (size > 0) yield* createReadStream("", { fd: openFile(file), start: offset, end: offset + size - 1, highWaterMark: READ_CHUNK });
+  return undefined;
+}
+
 /** A small file whole. Throws ERR_IMAGE_MISSING, ERR_IMAGE_LIMIT. */
 export async function readBlob(blobs: Blobs, path: string, maxBytes: number): Promise<Buffer> {
   const blob = blobs.open(path);
   if (blob === undefined) throw new ImageError("ERR_IMAGE_MISSING", `expected ${path} in the image, found no such file`);
   if (blob.size > maxBytes) throw new ImageError("ERR_IMAGE_LIMIT", `expected ${path} to have at most ${maxBytes} bytes, found ${blob.size}`);
   const parts: Uint8Array[] = [];
-  let size = 0;
-  for await (const part of blob.bytes) {
-    size += part.length;
-    if (size > maxBytes) throw new ImageError("ERR_IMAGE_LIMIT", `expected ${path} to have at most ${maxBytes} bytes, found more`);
-    parts.push(part);
-  }
+  for await (const part of bytesOf(blob)) parts.push(part);
   return Buffer.concat(parts);
 }
 
 /** Names inside a tar are bytes; paths in documents are text. */
 function cleaned(path: string): string {
   return posix.normalize(`/${path}`).slice(1).replace(/\/$/, "");
-}
-
-async function* emptyStream(): AsyncGenerator<Uint8Array, undefined> {
-  return undefined;
 }

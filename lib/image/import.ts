@@ -3,7 +3,7 @@
  * Invariant: an image gets its name only when all its layers and documents are in the store, durable and as announced; when
  * anything is wrong, the store shows nothing of it.
  */
-import { createReadStream, createWriteStream, statSync } from "node:fs";
+import { createWriteStream, statSync } from "node:fs";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { digestOf, type Digest } from "../store/digest.js";
@@ -12,12 +12,13 @@ import { checkImageName } from "../store/refs.js";
 import type { Store } from "../store/store.js";
 import type { StoreWriter } from "../store/store-writer.js";
 import type { TarLimits } from "../tar/reader.js";
-import { DirectoryBlobs, startOf, TarBlobs, type Blob, type Blobs } from "./blobs.js";
+import { bytesOf, DirectoryBlobs, startOf, TarBlobs, type Blob, type Blobs } from "./blobs.js";
 import { compressionOf } from "./decompress.js";
 import type { AbsoluteNames } from "./entry-path.js";
 import { ImageError } from "./errors.js";
-import { importLayer, type ImportedLayer, type LayerImportOptions, type LayerSource } from "./layer-import.js";
+import { importLayer, type ImportedLayer, type LayerImportOptions } from "./layer-import.js";
 import { hostPlatform, planDockerArchive, planOciLayout, type Choice, type ImagePlan } from "./manifest.js";
+import { startUnpacking } from "./unpacking-thread.js";
 
 /** A path (a layout's directory or a tar file), or the bytes of a tar. */
 export type ImageInput = string | AsyncIterable<Uint8Array>;
@@ -103,20 +104,29 @@ async function importPlan(store: Store, writer: StoreWriter, blobs: Blobs, plan:
     bytes += count;
     options.onEvent?.({ type: "progress", bytes });
   };
-  let addedBytes = 0;
-  for (const [i, { path, digest, size, diffId }] of plan.layers.entries()) {
+  /** Layers that the store lacks, each once. */
+  const missing = new Map<Digest, Blob>();
+  for (const { path, diffId } of plan.layers) {
     options.signal?.throwIfAborted();
-    if (await writer.hasLayer(diffId)) {
-      onBytes(sizes[i] as number);
-      options.onEvent?.({ type: "layer", diffId, present: true, layer: undefined });
-      continue;
-    }
+    if (missing.has(diffId) || (await writer.hasLayer(diffId))) continue;
     const blob = blobs.open(path);
     if (blob === undefined) throw new ImageError("ERR_IMAGE_MISSING", `expected ${path} in the image, found no such file`);
-    const again = (): AsyncIterable<Uint8Array> => (blobs.open(path) as Blob).bytes;
-    const layer = await importLayer(writer, store.hash, { blob: blob.bytes, digest, size, diffId }, layerOptions(options, onBytes, again));
-    addedBytes += layer.addedBytes;
-    options.onEvent?.({ type: "layer", diffId, present: false, layer });
+    missing.set(diffId, blob);
+  }
+  let addedBytes = 0;
+  const unpacking = startUnpacking([...missing.values()]);
+  try {
+    for (const [i, { digest, size, diffId }] of plan.layers.entries()) {
+      options.signal?.throwIfAborted();
+      const blob = missing.get(diffId);
+      missing.delete(diffId);
+      if (blob === undefined) onBytes(sizes[i] as number);
+      const layer = blob === undefined ? undefined : await importLayer(writer, store.hash, { unpacked: unpacking.next(onBytes), digest, size, diffId }, layerOptions(options, blob));
+      addedBytes += layer?.addedBytes ?? 0;
+      options.onEvent?.({ type: "layer", diffId, present: layer === undefined, layer });
+    }
+  } finally {
+    await unpacking.close();
   }
   return await finish(store, writer, { names, layers: plan.layers.map(({ diffId }) => diffId), config: plan.config, manifest: plan.manifest, addedBytes }, options);
 }
@@ -131,18 +141,22 @@ async function importRootfs(store: Store, writer: StoreWriter, path: string, opt
     bytes += count;
     options.onEvent?.({ type: "progress", bytes });
   };
-  const blob = (): AsyncIterable<Uint8Array> => createReadStream(path, { highWaterMark: 1 << 20 });
-  const source: LayerSource = { blob: blob(), digest: undefined, size: undefined, diffId: undefined };
-  const layer = await importLayer(writer, store.hash, source, layerOptions(options, onBytes, blob));
+  const blob: Blob = { file: path, offset: 0, size: statSync(path).size };
+  const unpacking = startUnpacking([blob]);
+  let layer: ImportedLayer;
+  try {
+    layer = await importLayer(writer, store.hash, { unpacked: unpacking.next(onBytes), digest: undefined, size: undefined, diffId: undefined }, layerOptions(options, blob));
+  } finally {
+    await unpacking.close();
+  }
   options.onEvent?.({ type: "layer", diffId: layer.diffId, present: false, layer });
   const { os, architecture } = options.platform ?? hostPlatform();
   const config = Buffer.from(JSON.stringify({ architecture, os, config: {}, rootfs: { type: "layers", diff_ids: [`sha256:${layer.diffId}`] }, history: [{ created_by: "stratafs import" }] }));
   return await finish(store, writer, { names, layers: [layer.diffId], config, manifest: undefined, addedBytes: layer.addedBytes }, options);
 }
 
-function layerOptions(options: ImportOptions, onBytes: (count: number) => void, blob: () => AsyncIterable<Uint8Array>): LayerImportOptions {
-  const { limits, absoluteNames, signal } = options;
-  return { limits, absoluteNames, signal, onBytes, keepBlob: options.keepBlobs === true ? blob : undefined };
+function layerOptions({ limits, absoluteNames, signal, keepBlobs }: ImportOptions, blob: Blob): LayerImportOptions {
+  return { limits, absoluteNames, signal, keepBlob: keepBlobs === true ? () => bytesOf(blob) : undefined };
 }
 
 interface Finished {

@@ -1,5 +1,5 @@
 /**
- * Imports one layer: a tar stream, compressed or not, into objects, an index and recipes, staged by a StoreWriter.
+ * Imports one layer: a tar stream into objects, an index and recipes, staged by a StoreWriter.
  * Invariant: nothing of a layer is staged as a layer until all of its tar has been read and its digests have been compared.
  * One pass; memory is bounded by the number of entries, not by their size.
  */
@@ -10,20 +10,18 @@ import type { Digest } from "../store/digest.js";
 import { INLINE_MAX } from "../store/index-format.js";
 import type { FileContent } from "../store/index-writer.js";
 import { LayerTree, type TreeObject } from "../store/layer-tree.js";
-import type { StoreWriter } from "../store/store-writer.js";
+import type { PutResult, StoreWriter } from "../store/store-writer.js";
 import type { TarEntry, TarKind } from "../tar/entry.js";
 import { readTar, type TarLimits } from "../tar/reader.js";
-import { BLOB_FILE, encodeBlobRecipe, GzipTrial, type BlobRecipe } from "./blob-recipe.js";
-import { decompressed, type Compression } from "./decompress.js";
+import { BLOB_FILE, encodeBlobRecipe, type BlobRecipe } from "./blob-recipe.js";
 import { linkPath, meaningOf, type AbsoluteNames, type EntryMeaning } from "./entry-path.js";
 import { ImageError } from "./errors.js";
-import { HashedStream } from "./hashed.js";
 import { LayerAcls } from "./layer-acls.js";
 import { RECIPE_FILE, RecipeWriter } from "./recipe.js";
+import type { Unpacked } from "./unpacking.js";
 
 export interface LayerSource {
-  /** The blob as it is transported. */
-  readonly blob: AsyncIterable<Uint8Array>;
+  readonly unpacked: Unpacked;
   /** SHA-256 and size of the blob, and of the tar in it, where they are known: others are refused. */
   readonly digest: Digest | undefined;
   readonly size: number | undefined;
@@ -36,8 +34,6 @@ export interface LayerImportOptions {
   readonly absoluteNames?: AbsoluteNames | undefined;
   /** The blob once more: given where a compressed blob is to be kept as an object when no recipe makes it again. */
   readonly keepBlob?: (() => AsyncIterable<Uint8Array>) | undefined;
-  /** Told of bytes of the blob as they are read. */
-  readonly onBytes?: ((count: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -62,22 +58,12 @@ const MAX_ID = 0xfffffffe;
 const XATTR_NAME_MAX = 255;
 const XATTR_SIZE_MAX = 65_536;
 const DEFAULT_ARCHIVE_BYTES = 2 ** 37;
+/** Files up to this size are put in one piece; etc/passwd and etc/group never are larger, as far as they count. */
+const IN_MEMORY = 1 << 20;
 const zeros = Buffer.alloc(65_536);
 
 /** Throws ImageError, TarError, StoreError; what the source throws; the signal's reason. */
 export async function importLayer(writer: StoreWriter, hash: FastHash, source: LayerSource, options: LayerImportOptions = {}): Promise<ImportedLayer> {
-  const trial = new GzipTrial();
-  const blob = new HashedStream(source.blob, (count, chunk) => {
-    trial.blob(chunk);
-    options.onBytes?.(count);
-  });
-  let compression: Compression = "none";
-  const unpacked = decompressed(blob, (found) => {
-    compression = found;
-    // A plain tar is its own blob: one digest is both.
-    tar.hashing = found !== "none";
-  });
-  const tar: HashedStream = new HashedStream(unpacked, (_, chunk) => trial.tar(chunk));
   const absolute = options.absoluteNames ?? "refuse";
   const tree = new LayerTree();
   const acls = new LayerAcls();
@@ -86,7 +72,7 @@ export async function importLayer(writer: StoreWriter, hash: FastHash, source: L
   let entries = 0;
   let addedBytes = 0;
   try {
-    const reader = readTar(tar, { maxArchiveSize: DEFAULT_ARCHIVE_BYTES, maxContentSize: 2 * DEFAULT_ARCHIVE_BYTES, ...options.limits, onRaw: (bytes) => recipe.raw(bytes) });
+    const reader = readTar(source.unpacked.tar, { maxArchiveSize: DEFAULT_ARCHIVE_BYTES, maxContentSize: 2 * DEFAULT_ARCHIVE_BYTES, ...options.limits, onRaw: (bytes) => recipe.raw(bytes) });
     for await (const entry of reader) {
       options.signal?.throwIfAborted();
       entries++;
@@ -101,50 +87,48 @@ export async function importLayer(writer: StoreWriter, hash: FastHash, source: L
     options.signal?.throwIfAborted();
     acls.finish();
     // The reader has read its source to the end, and so have those below it: sizes and digests are of everything.
-    if (source.size !== undefined && blob.size !== source.size) throw new ImageError("ERR_IMAGE_DIGEST", `expected a layer blob of ${source.size} bytes, found ${blob.size}`);
-    const blobDigest = blob.digest();
+    const { compression, blobDigest, blobBytes, diffId, tarBytes, how: made } = await source.unpacked.result();
+    if (source.size !== undefined && blobBytes !== source.size) throw new ImageError("ERR_IMAGE_DIGEST", `expected a layer blob of ${source.size} bytes, found ${blobBytes}`);
     checkDigest("layer blob", source.digest, blobDigest);
-    const diffId = tar.hashing ? tar.digest() : blobDigest;
     checkDigest("diffID", source.diffId, diffId);
-    const how = await howToMake(writer, blobDigest, compression, trial, options.keepBlob);
+    const how = made ?? (compression === "none" ? undefined : await kept(writer, blobDigest, options.keepBlob));
     if (how?.kind === "kept") needed.add(blobDigest);
     const others = new Map<string, readonly Uint8Array[]>([[RECIPE_FILE, await recipe.finish(diffId)]]);
-    if (how !== undefined && compression !== "none") others.set(BLOB_FILE, [encodeBlobRecipe({ digest: blobDigest, size: blob.size, compression, how })]);
+    if (how !== undefined && compression !== "none") others.set(BLOB_FILE, [encodeBlobRecipe({ digest: blobDigest, size: blobBytes, compression, how })]);
     await writer.addLayer(diffId, tree.write(hash, diffId, "layer", needed), others);
-    return { diffId, entries, tarBytes: tar.size, addedBytes, exactBlob: compression === "none" || how !== undefined, aclsLeftOut: acls.leftOut };
+    return { diffId, entries, tarBytes, addedBytes, exactBlob: compression === "none" || how !== undefined, aclsLeftOut: acls.leftOut };
   } catch (error) {
     recipe.abandon();
     throw error;
   }
 }
 
-/** How the compressed blob can be made again; undefined for plain tars, and where nobody knows. */
-async function howToMake(writer: StoreWriter, digest: Digest, compression: Compression, trial: GzipTrial, keepBlob: LayerImportOptions["keepBlob"]): Promise<BlobRecipe["how"] | undefined> {
-  const made = compression === "gzip" ? await trial.find() : undefined;
-  if (made !== undefined || compression === "none" || keepBlob === undefined) return made;
-  await writer.put(keepBlob(), digest);
+/** Keeps a compressed blob as an object, where that is asked for. */
+async function kept(writer: StoreWriter, digest: Digest, blob: LayerImportOptions["keepBlob"]): Promise<BlobRecipe["how"] | undefined> {
+  if (blob === undefined) return undefined;
+  await writer.put(blob(), digest);
   return { kind: "kept" };
 }
 
 interface Body {
   readonly content: FileContent;
-  readonly put: { readonly digest: Digest; readonly size: number; readonly added: boolean } | undefined;
+  readonly put: PutResult | undefined;
 }
 
-/** Stores a file's bytes, holes filled, and notes in the recipe where they are. `onBody` is given all of them at once. */
+/** Stores a file's bytes, holes filled, and notes in the recipe where they are. `onBody` is given all of a file that memory can hold. */
 async function putBody(writer: StoreWriter, entry: TarEntry, recipe: RecipeWriter, onBody: ((bytes: Uint8Array) => void) | undefined): Promise<Body> {
-  if (entry.size <= INLINE_MAX) {
-    const bytes = await gathered(tee(entry.body, (part) => recipe.raw(part), entry));
+  let put: PutResult;
+  if (entry.size > IN_MEMORY) {
+    put = await writer.put(filled(entry.body, undefined, entry));
+  } else if (entry.size > INLINE_MAX) {
+    const bytes = entry.extents === undefined ? await entry.body.whole() : await gathered(filled(entry.body, undefined, entry));
+    onBody?.(bytes);
+    put = await writer.putBytes(bytes);
+  } else {
+    const bytes = await gathered(filled(entry.body, (part) => recipe.raw(part), entry));
     onBody?.(bytes);
     return { content: { kind: "inline", bytes }, put: undefined };
   }
-  let body: AsyncIterable<Uint8Array> | Iterable<Uint8Array> = tee(entry.body, undefined, entry);
-  if (onBody !== undefined) {
-    const bytes = await gathered(body);
-    onBody(bytes);
-    body = [bytes];
-  }
-  const put = await writer.put(body);
   await recipe.object(put.digest, entry.storedSize, entry.extents);
   return { content: { kind: "object", digest: put.digest, size: put.size }, put };
 }
@@ -156,7 +140,7 @@ async function gathered(parts: AsyncIterable<Uint8Array>): Promise<Buffer> {
 }
 
 /** All bytes of the file, holes as zeros. `onStored` is given what the archive stores. */
-async function* tee(stored: AsyncIterable<Uint8Array>, onStored: ((bytes: Uint8Array) => void) | undefined, { extents, size }: TarEntry): AsyncGenerator<Uint8Array, undefined> {
+async function* filled(stored: AsyncIterable<Uint8Array>, onStored: ((bytes: Uint8Array) => void) | undefined, { extents, size }: TarEntry): AsyncGenerator<Uint8Array, undefined> {
   if (extents === undefined) {
     for await (const part of stored) {
       onStored?.(part);

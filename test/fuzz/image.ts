@@ -2,6 +2,9 @@
  * Fuzz target: the documents of images. An input is index.json, manifest and configuration with NUL between them, or, with one or two documents, a
  * docker archive's; digests and sizes in the documents are put right for what they name, where they are written as IT and IT_SIZE.
  */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { TarError } from "../../lib/tar/errors.js";
 import { processConfigOf } from "../../lib/image/config.js";
 import type { Blob, Blobs } from "../../lib/image/blobs.js";
@@ -71,24 +74,35 @@ function checkPlan(plan: ImagePlan): void {
   expectThat([...process.env, ...process.cmd, ...process.entrypoint, process.user, process.workingDir].every((text) => typeof text === "string"), () => "a process of something else than text");
 }
 
+/** The files of one case, one after the other in a file of this process, which every case writes anew. */
 class MapBlobs implements Blobs {
-  readonly #files: ReadonlyMap<string, Buffer>;
+  readonly #blobs = new Map<string, Blob>();
 
   constructor(files: ReadonlyMap<string, Buffer>) {
-    this.#files = files;
+    let offset = 0;
+    for (const [path, { length }] of files) {
+      this.#blobs.set(path, { file: scratch(), offset, size: length });
+      offset += length;
+    }
+    writeFileSync(scratch(), Buffer.concat([...files.values()]));
   }
 
   has(path: string): boolean {
-    return this.#files.has(path);
+    return this.#blobs.has(path);
   }
 
   open(path: string): Blob | undefined {
-    const bytes = this.#files.get(path);
-    return bytes === undefined ? undefined : { size: bytes.length, bytes: once(bytes) };
+    return this.#blobs.get(path);
   }
 }
 
-async function* once(bytes: Buffer): AsyncGenerator<Uint8Array, undefined> {
-  yield bytes;
-  return undefined;
+let scratchFile: string | undefined;
+
+function scratch(): string {
+  if (scratchFile === undefined) {
+    const folder = mkdtempSync(join(tmpdir(), "stratafs-fuzz-"));
+    process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+    scratchFile = join(folder, "blobs");
+  }
+  return scratchFile;
 }

@@ -359,6 +359,40 @@ describe("import of images", () => {
     expect(await outcome(place, { signal: AbortSignal.abort(new RangeError("before")) })).to.equal("before");
   });
 
+  describe("large enough for a thread that unpacks", () => {
+    type Change = (file: string, blob: Buffer) => void;
+    const changes: readonly (readonly [what: string, code: string, options: ImportOptions, change: Change])[] = [
+      ["a gzip blob that is cut off", "ERR_IMAGE_COMPRESSION", {}, (file, blob) => fs.writeFileSync(file, blob.subarray(0, -100))],
+      ["a blob with bytes behind it", "ERR_IMAGE_COMPRESSION", {}, (file, blob) => fs.writeFileSync(file, Buffer.concat([blob, Buffer.from("more")]))],
+      ["a blob with another date in its header", "ERR_IMAGE_DIGEST", {}, (file, blob) => { const bytes = Buffer.from(blob); bytes[5] = 1; fs.writeFileSync(file, bytes); }],
+      ["a blob that cannot be read", "EISDIR", {}, (file) => { fs.unlinkSync(file); fs.mkdirSync(file); }],
+      ["an archive beyond a limit", "ERR_TAR_LIMIT", { limits: { maxArchiveSize: 2 ** 20 } }, () => undefined],
+    ];
+    const layoutOf = async (): Promise<{ place: string; blob: string }> => {
+      const layout = emptyLayout();
+      const tar = await tarOf({ name: "f", body: big(8, 3_000_000) }, { name: "g", body: big(9, 3_000_000) }, { name: "h", body: big(10, 3_000_000) });
+      layout.index.manifests.push(addImage(layout, [[tar, "gzip"]], named("a")).descriptor);
+      const [blob] = [...layout.files].find(([, bytes]) => bytes[0] === 0x1f)!;
+      const place = writeLayout(folder(), layout);
+      return { place, blob: path.join(place, blob) };
+    };
+    for (const [what, code, options, change] of changes) {
+      it(`is refused for ${what}, and leaves nothing behind`, async () => {
+        const { place, blob } = await layoutOf();
+        // The file changes when its size has been seen, as if while it is read.
+        const onEvent = ({ type }: ImportEvent): void => { if (type === "start") change(blob, fs.readFileSync(blob)); };
+        expect(await outcome(place, { ...options, onEvent })).to.equal(code);
+        await isEmpty();
+      });
+    }
+    it("stops when it is told to, and leaves nothing behind", async () => {
+      const { place } = await layoutOf();
+      const controller = new AbortController();
+      expect(await outcome(place, { signal: controller.signal, onEvent: ({ type }) => { if (type === "progress") controller.abort(new RangeError("enough")); } })).to.equal("enough");
+      await isEmpty();
+    });
+  });
+
   it("passes the error of a stream on, and leaves nothing behind", async () => {
     async function* source(): AsyncGenerator<Uint8Array> {
       yield block({ size: 512 });
