@@ -33,7 +33,7 @@ export interface DirectoryUpperOptions extends DirectoryLayerOptions {
   readonly workdir?: string;
   /** Namespace of the marks; by default trusted where the process may, else user. */
   readonly xattrPrefix?: "auto" | XattrPrefix;
-  /** By default devices where the process may make them, else `.wh.` files. */
+  /** By default devices where the process may make them, else `.wh.` files, else (on a mount of ours, which reserves these names) xattrs. */
   readonly whiteouts?: "auto" | WhiteoutSpelling;
   /** Opaque directories get the AUFS file too, for tools that know nothing else. */
   readonly opaqueSentinel?: boolean;
@@ -50,6 +50,7 @@ export interface DirectoryUpperOptions extends DirectoryLayerOptions {
 
 const EACCES = -errnoOf("EACCES");
 const EEXIST = -errnoOf("EEXIST");
+const EINVAL = -errnoOf("EINVAL");
 const CAPABILITY = "security.capability";
 const YES = Buffer.from("y");
 
@@ -167,10 +168,10 @@ export class DirectoryObjects extends DirectoryLayer {
     if (raw.opaque === "x") {
       // Empty files are whiteouts only while the mark is "x". The sentinel keeps the directory opaque while they go.
       const fd = this.descriptor(dir);
-      makeSentinel(fd);
+      const kept = makeSentinel(fd);
       for (const { name } of this.direntsOf(dir)) if (standing(fd, name) === "whiteout") check(native.unlink(fd, name, 0), "unlink");
       this.writeOpaque(this.baseOf(dir), componentOf(dir));
-      if (!this.sentinels) check(native.unlink(this.descriptor(dir), OPAQUE_SENTINEL, 0), "unlink");
+      if (kept && !this.sentinels) check(native.unlink(this.descriptor(dir), OPAQUE_SENTINEL, 0), "unlink");
     } else {
       this.writeOpaque(this.baseOf(dir), componentOf(dir));
     }
@@ -337,7 +338,10 @@ function withoutPrivileges(mode: number): number {
 const secOf = (time: "now" | Time | undefined): number => (typeof time === "object" ? time.sec : 0);
 const nsecOf = (time: "now" | Time | undefined): number => (time === undefined ? UTIME_OMIT : time === "now" ? UTIME_NOW : time.nsec);
 
-function makeSentinel(fd: number): void {
+/** False where the name is reserved: on a mount of ours, which only the xattr can tell anything. */
+function makeSentinel(fd: number): boolean {
   const result = native.mknod(fd, OPAQUE_SENTINEL, S_IFREG | 0o644, 0);
+  if (result === EINVAL) return false;
   if (result !== EEXIST) check(result, "mknod", "of an opaque mark");
+  return true;
 }

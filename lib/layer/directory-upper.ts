@@ -69,7 +69,7 @@ export class DirectoryUpper extends DirectoryObjects implements UpperLayer {
     super(root, options, asked === "auto" ? probePrefix(work.fd) : asked);
     this.work = work;
     const spelling = options.whiteouts ?? "auto";
-    this.whiteouts = new Whiteouts(work, spelling === "auto" ? probeWhiteouts(work) : spelling, this.prefix);
+    this.whiteouts = new Whiteouts(work, spelling === "auto" ? probeWhiteouts(work, this.prefix) : spelling, this.prefix);
     this.staging = {
       work, owners: this.owners, ids: this.ids, prefix: this.prefix, durability: this.durability,
       settle: (staged, dir, name, marks, defaultAcl) => this.settle(staged, asDiskNode(dir), name, marks, defaultAcl),
@@ -524,11 +524,12 @@ function defaultWorkdir(at: string | number): string {
   return `${at.replace(/\/+$/, "")}.work`;
 }
 
-function probeWhiteouts(work: WorkDirectory): WhiteoutSpelling {
+function probeWhiteouts(work: WorkDirectory, prefix: XattrPrefix | undefined): WhiteoutSpelling {
   const name = work.nextName();
-  if (native.mknod(work.fd, name, S_IFCHR, 0) < 0) return "dotwh";
-  native.unlink(work.fd, name, 0);
-  return "device";
+  const made = (as: string, type: number): boolean => native.mknod(work.fd, as, type, 0) >= 0 && native.unlink(work.fd, as, 0) >= 0;
+  if (made(name, S_IFCHR)) return "device";
+  // A mount of ours has neither: there the third spelling is left.
+  return prefix === undefined || made(WHITEOUT_PREFIX + name, S_IFREG) ? "dotwh" : "xattr";
 }
 
 function probePrefix(work: number): XattrPrefix | undefined {

@@ -40,6 +40,18 @@ describe("stratafs mount", function () {
     expect(shell("ls -A m; cat upper/four; stat -c %F upper/two; ls b", here()).stdout).to.equal("4\ncharacter special file\ndir\ntwo\n");
   });
 
+  it("takes an upper that lies on a mount of its own kind, which has neither devices nor names for whiteouts", () => {
+    expect(command(["mount", "-o", STACK, "m"], here()).status).to.equal(0);
+    shell("mkdir m/u m/w m2", here());
+    const inner = ["mount", "-o", "lowerdir=b,upperdir=m/u,workdir=m/w", "m2"];
+    for (const script of ["rm m2/two; rm -r m2/dir; mkdir m2/dir; echo new > m2/dir/four; mkdir m2/made; mv m2/made m2/two; find m2 | sort", "find m2 | sort"]) {
+      expect(command(inner, here()).status).to.equal(0);
+      const { stdout, stderr } = shell(`${script}; umount m2`, here());
+      expect({ stdout, stderr }).to.deep.equal({ stdout: "m2\nm2/dir\nm2/dir/four\nm2/two\n", stderr: "" });
+    }
+    expect(shell("ls b; umount m", here()).stdout).to.equal("dir\ntwo\n");
+  });
+
   it("mounts read-only without an upper directory", () => {
     expect(command(["mount", "-o", "lowerdir=a:b", "m"], here()).status).to.equal(0);
     expect(shell("touch m/x", here()).stderr).to.include("Read-only file system");
