@@ -1,6 +1,7 @@
 /**
  * Runs stratafs as the mount program of the tools that people use it with: podman, buildah, runc, crun, mount(8), and beside kernel overlayfs
- * and fuse-overlayfs. Needs root; what is not installed or not possible here is skipped with a reason. No registry is asked for anything.
+ * and fuse-overlayfs. Needs root; what is not installed or not possible here is skipped with a reason. No registry is asked for anything but one
+ * of our own on the loopback device.
  *
  *   npm run test:clients [-- --only WORDS] [--program /usr/bin/fuse-overlayfs] [--keep]
  *
@@ -17,12 +18,14 @@ import { exchangeSuite, exchangeInUserNamespace } from "./exchange.js";
 import { mountSuite, optionSuite, userNamespaceSuite } from "./mounting.js";
 import { podmanSuite } from "./podman.js";
 import { runSuite, runtimeSuite } from "./runtimes.js";
+import { skopeoSuite } from "./skopeo.js";
 import { makeSmallRoot } from "./small-root.js";
 import { isInstalled, runScript, type Check, type Place, type Suite } from "./suite.js";
+import { upperSuite } from "./uppers.js";
 
 const suites: readonly Suite[] = [
-  mountSuite, optionSuite, userNamespaceSuite, exchangeSuite, exchangeInUserNamespace, runtimeSuite, runSuite,
-  podmanSuite("root"), podmanSuite("user"), buildahSuite("root"), buildahSuite("user"),
+  mountSuite, optionSuite, userNamespaceSuite, upperSuite, exchangeSuite, exchangeInUserNamespace, runtimeSuite, runSuite,
+  podmanSuite("root"), podmanSuite("user"), buildahSuite("root"), buildahSuite("user"), skopeoSuite,
 ];
 const counts = { passed: 0, failed: 0, skipped: 0 };
 

@@ -4,6 +4,7 @@
  *
  *   $PROGRAM   the mount program        $ROOTFS   a small root of this machine's programs, never changed
  *   $HERE      the suite's directory    $TAR      the same as a tar archive
+ *   $STRANGER  the ordinary user
  *   $HELPERS   the functions below, for shells started by a script
  */
 import { spawnSync } from "node:child_process";
@@ -43,7 +44,7 @@ export interface Place {
 /** Undefined when the script succeeded, else what it said. */
 export function runScript(place: Place, as: "root" | "user", script: string): string | undefined {
   const { program, rootfs, tar, here, user } = place;
-  const env = { ...process.env, PROGRAM: program, ROOTFS: rootfs, TAR: tar, HERE: here, HELPERS: helpers, HOME: here, LC_ALL: "C" };
+  const env = { ...process.env, PROGRAM: program, ROOTFS: rootfs, TAR: tar, HERE: here, STRANGER: user, HELPERS: helpers, HOME: here, LC_ALL: "C" };
   const shell = ["sh", "-c", `${helpers}\n${script}`];
   const [file = "", ...args] = as === "root" ? shell : ["runuser", "-u", user, "--", ...shell];
   const { status, signal, stdout, stderr } = spawnSync(file, args, { cwd: here, env, encoding: "utf8", timeout: 180_000, killSignal: "SIGKILL", stdio: ["ignore", "pipe", "pipe"] });
@@ -82,11 +83,18 @@ changes() {
    mv data/sym new/sym; rmdir sys; touch sys; chmod 1755 tmp; rm -r root; mkdir root)
 }
 mount_here() { mkdir -p upper work m; "$PROGRAM" -o "lowerdir=$ROOTFS,upperdir=$HERE/upper,workdir=$HERE/work$1" "$HERE/m"; }
+# soon COMMAND: it succeeds within 15 seconds, however busy the machine is
+soon() { for i in $(seq 50); do if "$@" >/dev/null 2>&1; then return 0; fi; sleep 0.3; done; echo "not soon: $*" >&2; return 1; }
+unserved() { ! pgrep -f -- "$1"; }
 # gone DIR: the mount is away and nobody serves it any more
-gone() {
-  ! grep " $1 " /proc/mounts
-  for i in 1 2 3 4 5 6 7 8 9 10; do pgrep -f -- "$1" >/dev/null || return 0; sleep 0.3; done
-  pgrep -a -f -- "$1" >&2; return 1
+gone() { fails grep " $1 " /proc/mounts; soon unserved "$1" || { pgrep -a -f -- "$1" >&2; return 1; }; }
+# registry: one of our own on the loopback device, for as long as the script runs; its address in $REGISTRY
+registry() {
+  port=$((20000 + $$ % 20000)); REGISTRY=127.0.0.1:$port
+  printf 'version: 0.1\nstorage: {filesystem: {rootdirectory: %s/registry}}\nhttp: {addr: "%s"}\n' $HERE $REGISTRY > registry.yml
+  docker-registry serve registry.yml > registry.log 2>&1 & registry=$!
+  trap 'kill $registry' EXIT
+  soon grep -q "listening on" registry.log || { cat registry.log >&2; return 1; }
 }
 fresh() { for d in m; do grep -q " $HERE/$d " /proc/mounts && umount -l "$HERE/$d"; done; rm -rf upper work m; }
 `;
