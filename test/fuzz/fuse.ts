@@ -44,7 +44,7 @@ export const fuseTarget: Target = {
       upper: memoryUpper({}, { maxBytes: 1 << 22, redirect: true, metacopy: true }),
     });
     const surprises: string[] = [];
-    const session = new Session(tree, channel, { dataMode: (choices & PASSTHROUGH) !== 0 ? "passthrough" : "cached", log: (line) => surprises.push(line) });
+    const session = new Session(tree, channel, { dataMode: (choices & PASSTHROUGH) !== 0 ? "passthrough" : "cached", log: (line) => surprises.push(line), openFiles: 64 });
     session.start();
     if ((choices & NO_INIT) === 0) channel.deliver(init);
     const expected = new Map<number, number>();
