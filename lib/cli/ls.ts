@@ -43,9 +43,15 @@ function longOf(tree: FileSystem, path: string, node: object): string {
   const { mode, nlink, uid, gid, size, rdev, mtimeSec } = tree.getAttr(node);
   const type = letters[mode & S_IFMT] ?? "?";
   const what = type === "b" || type === "c" ? `${(rdev >>> 8) & 0xfff},${(rdev & 0xff) | ((rdev >>> 12) & 0xfff00)}` : String(size);
-  const time = new Date(mtimeSec * 1000).toISOString().slice(0, 16).replace("T", " ");
+  const time = timeOf(mtimeSec);
   const target = type === "l" ? ` -> ${shownPath(tree.readlink(node))}` : "";
   return `${type}${permissions(mode)} ${nlink} ${uid}:${gid} ${what} ${time} ${shownPath(path)}${target}`;
+}
+
+/** An archive may say a time that no calendar has. */
+function timeOf(sec: number): string {
+  const date = new Date(sec * 1000);
+  return Number.isNaN(date.getTime()) ? `@${sec}` : date.toISOString().slice(0, 16).replace("T", " ");
 }
 
 /** "rwsr-xr-t". */

@@ -3,6 +3,7 @@
  * Written with one write(2) per call and no stream, so that a line is out before the process ends or changes its descriptors.
  */
 import { writeSync } from "node:fs";
+import { withoutControls } from "./shown-path.js";
 
 /** A result line. */
 export function print(line: string): void {
@@ -11,7 +12,7 @@ export function print(line: string): void {
 
 /** A line for people: a warning, or why the command failed. */
 export function complain(line: string): void {
-  write(2, `stratafs: ${line.replaceAll("\n", " ")}\n`);
+  write(2, `stratafs: ${withoutControls(line.replaceAll("\n", " "))}\n`);
 }
 
 /** A result line of a command whose stdout belongs to somebody else. */

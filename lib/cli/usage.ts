@@ -2,12 +2,13 @@
  * What a wrong command line leads to: one line on stderr and exit status 2. Nothing here prints or exits;
  * main.ts does, so that every parser stays a pure function.
  */
+import { withoutControls } from "./shown-path.js";
 
 /** A mistake of whoever typed the command. The message is one line, without the program's name. */
 export class UsageError extends Error {
   /** Control characters in `message`, which may quote what was typed, are spelt \xHH: it stays one line, and says nothing to a terminal. */
   constructor(message: string) {
-    super(message.replace(/[\0-\x1f\x7f]/g, (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, "0")}`));
+    super(withoutControls(message));
     this.name = "UsageError";
   }
 }

@@ -55,6 +55,8 @@ export interface NewContainer {
 }
 
 const NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$/;
+/** What a Date can be. */
+const MAX_TIME_MS = 8.64e15;
 const STATE = "state";
 const LOCK = "lock";
 
@@ -231,7 +233,7 @@ function decodeContainer(text: string, path: string, expected: string): Containe
   const { version, name, image, layers, config, createdMs, temporary } = fields;
   if (version !== 1) throw new StoreError("ERR_STORE_FORMAT", `${path}: expected container version 1, found ${JSON.stringify(version)}`);
   try {
-    if (name !== expected || typeof image !== "string" || !Array.isArray(layers) || layers.length === 0 || typeof createdMs !== "number" || typeof temporary !== "boolean") {
+    if (name !== expected || typeof image !== "string" || !Array.isArray(layers) || layers.length === 0 || typeof createdMs !== "number" || !(Math.abs(createdMs) <= MAX_TIME_MS) || typeof temporary !== "boolean") {
       throw new TypeError("expected a name, an image, layers and a time");
     }
     return {

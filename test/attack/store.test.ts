@@ -8,6 +8,7 @@ import { expect } from "chai";
 import { importImage, type ImageInput, type ImportOptions } from "../../lib/image/import.js";
 import { createContainer, holdContainer } from "../../lib/store/containers.js";
 import { openStore, type Store } from "../../lib/store/store.js";
+import { command } from "../cli/command.js";
 import { addImage, emptyLayout, named, tarOf, writeLayout } from "../image/images.js";
 import { block, end } from "../tar/archive.js";
 
@@ -100,6 +101,14 @@ describe("the store", () => {
     layout.index.manifests.push(addImage(layout, [[tar, "gzip"]], named("a:b"), ({ config }) => (config.rootfs.diff_ids = [`sha256:${"0".repeat(64)}`])).descriptor);
     expect(await outcome(writeLayout(join(root, "diffid"), layout))).to.equal("ERR_IMAGE_DIGEST");
     expect(content()).to.deep.equal([]);
+  });
+
+  it("lists an image with names for a terminal and times that no calendar has", async () => {
+    const sparse = [block({ name: "bell\x07\x1b[2J\xc2\x9b2J", put: [[136, "\x80\0\0\0\0\x1f\xff\xff\xff\xff\xff\xff"]] }), end];
+    fs.writeFileSync(join(root, "a.tar"), Buffer.concat(sparse));
+    await importImage(store, join(root, "a.tar"), { names: ["a"] });
+    const { status, stdout } = command(["ls", "-l", "a", "--store", store.path]);
+    expect({ status, stdout }).to.deep.equal({ status: 0, stdout: "-rw-r--r-- 1 0:0 0 @9007199254740991 bell\\x07\\x1b[2J\\x9b2J\n" });
   });
 
   it("unpacks no more of a bomb than its limits allow, and keeps nothing of it", async () => {

@@ -33,6 +33,7 @@ export const documentsTarget: Target = {
       } else if (kind === 0x63) {
         writeFileSync(join(store.folder("containers"), "box", "state"), text);
         const container = readContainer(store, "box");
+        if (container !== undefined) new Date(container.createdMs).toISOString();
         expectThat(container === undefined || container.layers.every((one) => /^[0-9a-f]{64}$/.test(one)), () => "a container of other fields");
       } else {
         writeFileSync(join(store.layerPath(layer), BLOB_FILE), text);
