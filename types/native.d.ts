@@ -38,6 +38,7 @@ export interface NativeBinding {
   statfs(fd: number, out: Float64Array): number;
   /** name_to_handle_at(2): handle type in the result, bytes in `into`, their count in into's last 4 bytes (u32, little-endian). */
   nameToHandle(dirfd: number, path: string, into: Uint8Array): number;
+  /** umask(2); the old one, or a negative errno. In a thread other than the first it is that thread's alone. */
   umask(mask: number): number;
 
   // ── data ──

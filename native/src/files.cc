@@ -2,6 +2,7 @@
 // A fallback is chosen by the kernel's answer and remembered, so that an old kernel pays for the question once.
 #include <fcntl.h>
 #include <linux/openat2.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -225,8 +226,14 @@ static int64_t call_name_to_handle(const Args& args) {
   return handle.head.handle_type;
 }
 
-// Of the whole process, as every umask.
-static int64_t call_umask(const Args& args) { return umask(args.i32(0)); }
+// Of the process, as every umask, in its first thread. Any other gets one of its own when it first comes here (and a working directory of its
+// own with it): two mounts served by two threads would else make files with the mask of each other's callers.
+static int64_t call_umask(const Args& args) {
+  static thread_local bool own = false;
+  if (!own && syscall(SYS_gettid) != getpid() && unshare(CLONE_FS) < 0) return -errno;
+  own = true;
+  return umask(args.i32(0));
+}
 
 const Method kFileMethods[] = {
     {"open", call_open},         {"close", call_close},     {"dup", call_dup},         {"statx", call_statx},

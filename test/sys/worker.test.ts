@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { truncateSync, writeFileSync } from "node:fs";
+import { statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { native } from "../../lib/sys/binding.js";
@@ -33,6 +33,17 @@ describe("the addon in worker threads", () => {
     await fsyncJob(fd);
     expect(await Promise.all(workers.map((each) => each.ended))).to.deep.equal([0, 0, 0]);
     native.close(fd);
+  });
+
+  it("has a umask for each thread, so that mounts in one process do not use each other's", async () => {
+    const before = native.umask(0o022);
+    try {
+      expect(await start("umask").ended).to.equal(0);
+      expect(statSync(join(world.path, "file.new")).mode & 0o777).to.equal(0o600);
+      expect(native.umask(0o022)).to.equal(0o022);
+    } finally {
+      native.umask(before);
+    }
   });
 
   it("survives process.exit in a thread with jobs and watches pending", async () => {

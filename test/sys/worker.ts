@@ -1,5 +1,5 @@
 /** What a worker thread does with the addon, by name; see worker.test.ts. Posts "ready" and then ends in its own way. */
-import { openSync } from "node:fs";
+import { closeSync, openSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import { native } from "../../lib/sys/binding.js";
 import { copyJob, fsyncJob } from "../../lib/sys/jobs.js";
@@ -17,6 +17,9 @@ if (role === "finish") {
   native.watch(makePipe()[0], () => undefined);
   parentPort!.postMessage("ready");
   if (role === "exit") process.exit(7);
+} else if (role === "umask") {
+  native.umask(0o077);
+  closeSync(openSync(`${path}.new`, "w", 0o666));
 } else if (role === "throw") {
   const [readEnd, writeEnd] = makePipe();
   native.watch(readEnd, () => {
