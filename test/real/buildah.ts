@@ -1,5 +1,5 @@
 /** buildah with overlay.mount_program, as root and rootless. */
-import { containersConf } from "./podman.js";
+import { containersConf, withoutNetwork } from "./podman.js";
 import type { Suite } from "./suite.js";
 
 const prelude = `
@@ -10,9 +10,8 @@ b() { buildah --root $HERE/graph --runroot $HERE/run --storage-driver overlay --
 
 export function buildahSuite(as: "root" | "user"): Suite {
   const runtime = as === "root" ? "oci" : "rootless";
-  // What a container is built from is here: nothing needs a network, and rootless ones need programs and devices of their own.
-  const run = (isolation: string): string => `c=$(b from tiny); b run --network none --isolation ${isolation} $c sh -c 'echo x > /f; rm -r /data/dir; mkdir /data/dir; chown 5:6 /f'
-same "$(b run --network none --isolation ${isolation} $c sh -c 'cat /f; ls -A /data/dir; stat -c %u:%g /f')" "x
+  const run = (isolation: string): string => `c=$(b from tiny); b run ${withoutNetwork(isolation)} --isolation ${isolation} $c sh -c 'echo x > /f; rm -r /data/dir; mkdir /data/dir; chown 5:6 /f'
+same "$(b run ${withoutNetwork(isolation)} --isolation ${isolation} $c sh -c 'cat /f; ls -A /data/dir; stat -c %u:%g /f')" "x
 5:6"; b rm $c`;
   const inNamespace = (script: string): string => (as === "root" ? script : `b unshare sh -c '${prelude}${script}'`);
   return {
@@ -44,6 +43,14 @@ one.link
 sym
 two
 FROM tiny AS one"; b rm $c; done` },
+      { title: `bud with ${runtime}`, script: `mkdir -p context; printf 'FROM tiny\\nRUN rm -r /data/dir; mkdir /data/dir; touch /data/dir/new\\nRUN rm /data/two\\n' > context/Runfile; b bud -q --layers ${withoutNetwork(runtime)} --isolation ${runtime} -f context/Runfile -t ran context; c=$(b from ran); same "$(b run --isolation chroot $c ls -A /data /data/dir)" "/data:
+dir
+one
+one.link
+sym
+
+/data/dir:
+new"; b rm $c` },
       { title: "leaves no mounts", script: `b rm -a; fails grep $HERE/graph /proc/mounts` },
     ],
     teardown: `b rm -a || true; b rmi -a -f; ${as === "root" ? "rm -rf graph run" : "b unshare rm -rf $HERE/graph $HERE/run $HERE/t"}`,
