@@ -245,6 +245,11 @@ export class DirectoryLayer implements Layer {
     return attr;
   }
 
+  inoOf(layerNode: LayerNode): number | undefined {
+    const { key, foreign } = asDiskNode(layerNode);
+    return foreign || typeof key === "string" ? undefined : key;
+  }
+
   marks(layerNode: LayerNode): Marks {
     const node = asDiskNode(layerNode);
     if (node.foreign) return NO_MARKS;

@@ -86,6 +86,10 @@ export class DirectoryObjects extends DirectoryLayer {
     const node = asDiskNode(layerNode);
     if (changes.size !== undefined && node.type !== S_IFREG) throw new FsError(node.type === S_IFDIR ? "EISDIR" : "EINVAL", "truncate");
     if (changes.mode !== undefined && node.type === S_IFLNK) throw new FsError("EOPNOTSUPP", "chmod", "of a symbolic link");
+    if (changes.mode !== undefined && this.owners.overrideKey === undefined && onlyMode(changes)) {
+      check(native.chmod(this.baseOf(node), componentOf(node), changes.mode & 0o7777), "chmod");
+      return;
+    }
     const chowns = changes.uid !== undefined || changes.gid !== undefined;
     const before = chowns || changes.mode !== undefined || changes.killPrivileges === true ? this.attr(node) : undefined;
     // What can be undone comes first: a size cannot, and times can hardly fail.
@@ -328,6 +332,10 @@ export class DirectoryObjects extends DirectoryLayer {
     if (stat === undefined) throw new FsError("ESTALE", "stat");
     return stat;
   }
+}
+
+function onlyMode({ uid, gid, size, atime, mtime, killPrivileges }: AttrChanges): boolean {
+  return uid === undefined && gid === undefined && size === undefined && atime === undefined && mtime === undefined && killPrivileges !== true;
 }
 
 function withoutPrivileges(mode: number): number {

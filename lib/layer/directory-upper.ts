@@ -230,7 +230,7 @@ export class DirectoryUpper extends DirectoryObjects implements UpperLayer {
     const to = asDiskNode(toNode);
     checkReserved(newName);
     const source = statAt(this.descriptor(from), oldName);
-    if (source === undefined || isWhiteout(this.descriptor(from), oldName, source)) throw new FsError("ENOENT", "rename");
+    if (source === undefined || this.isWhiteoutIn(from, oldName, source)) throw new FsError("ENOENT", "rename");
     const target = statAt(this.descriptor(to), newName);
     if (this.rawMarks(from).impure) this.markImpure(to);
     if (how.exchange) {
@@ -242,7 +242,7 @@ export class DirectoryUpper extends DirectoryObjects implements UpperLayer {
       return;
     }
     if (target !== undefined && target.ino === source.ino && target.dev === source.dev) return;
-    const whiteoutThere = target !== undefined && isWhiteout(this.descriptor(to), newName, target);
+    const whiteoutThere = target !== undefined && this.isWhiteoutIn(to, newName, target);
     if (target !== undefined && !whiteoutThere) this.makeWayFor(source, target, to, newName);
     const leave = how.leaveWhiteout && this.readyForWhiteouts(from);
     const loss = whiteoutThere || target === undefined ? NO_LOSS : this.beforeLoss(to, newName, target);
@@ -346,7 +346,7 @@ export class DirectoryUpper extends DirectoryObjects implements UpperLayer {
   remove(parent: LayerNode, name: Name, leaveWhiteout: boolean): void {
     const dir = asDiskNode(parent);
     const stat = statAt(this.descriptor(dir), name);
-    if (stat === undefined || isWhiteout(this.descriptor(dir), name, stat)) throw new FsError("ENOENT", "unlink");
+    if (stat === undefined || this.isWhiteoutIn(dir, name, stat)) throw new FsError("ENOENT", "unlink");
     const isDir = isDirectory(stat.mode);
     const loss = this.beforeLoss(dir, name, stat);
     try {
@@ -407,6 +407,13 @@ export class DirectoryUpper extends DirectoryObjects implements UpperLayer {
     const result = this.whiteouts.place(fd, name);
     if (result === EEXIST && standing(fd, name) === "whiteout") return;
     check(result, "whiteout");
+  }
+
+  /** As lookup() sees it: an empty file is looked at more closely only in a directory that is marked for it. */
+  private isWhiteoutIn(dir: DiskNode, name: Name, stat: FileStat): boolean {
+    const emptyFile = (stat.mode & S_IFMT) === S_IFREG && stat.size === 0;
+    if (emptyFile && this.rawMarks(dir).opaque !== "x") return false;
+    return isWhiteout(this.descriptor(dir), name, stat);
   }
 
   /** False where a whiteout is not needed. Whiteouts that are xattrs count only in directories marked so, and an opaque one needs none. */

@@ -62,6 +62,8 @@ export interface Layer {
   hides?(dir: LayerNode, name: Name): boolean;
   /** Fresh for an upper layer. Ids are as presented to users (after any id map). */
   attr(node: LayerNode): Attr;
+  /** attr(node).ino, where that is known without a system call. */
+  inoOf?(node: LayerNode): number | undefined;
   marks(node: LayerNode): Marks;
   /** Target as latin1. Throws EINVAL on anything but a symbolic link. */
   readlink(link: LayerNode): string;

@@ -63,7 +63,7 @@ export class Stack {
   /** The merged view's inode number of one layer's object. */
   ino(index: number, node: LayerNode): number {
     const layer = this.layer(index);
-    return this.inodes.of(layer.inodeSpace, layer.attr(node).ino);
+    return this.inodes.of(layer.inodeSpace, layer.inoOf?.(node) ?? layer.attr(node).ino);
   }
 
   /**

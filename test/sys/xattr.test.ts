@@ -37,6 +37,18 @@ describe("extended attributes", () => {
     }
   });
 
+  it("are read whole whatever their length and number", () => {
+    writeFileSync(join(world.path, "f"), "");
+    for (const length of [255, 256, 257, 1000, 3000]) {
+      setXattr(world.fd, "f", "user.long", new Uint8Array(length).fill(length & 255));
+      expect(getXattr(world.fd, "f", "user.long")).to.deep.equal(new Uint8Array(length).fill(length & 255));
+    }
+    setXattr(world.fd, "f", "user.long", bytes(1));
+    const keys = Array.from({ length: 40 }, (_, i) => `user.number-${i}`);
+    for (const key of keys) setXattr(world.fd, "f", key, bytes());
+    expect(listXattr(world.fd, "f").sort()).to.deep.equal(["user.long", ...keys].sort());
+  });
+
   it("are only made, or only replaced, when asked so", () => {
     writeFileSync(join(world.path, "f"), "");
     for (const [way, fd, path] of eachWay("f")) {

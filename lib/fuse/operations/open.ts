@@ -64,8 +64,9 @@ function openNew(s: Serving, node: object, access: Access, flags: number): Outco
   };
   try {
     const outcome = withFile(s, entry, access, (file) => {
-      s.reply.entry(0, entry.nodeid, s.tree.getAttr(node), s.policy.entrySec, attrSec(s, entry));
-      return replyOpen(s, ENTRY_OUT.SIZE, entry, file, access);
+      const attr = s.tree.getAttr(node);
+      s.reply.entry(0, entry.nodeid, attr, s.policy.entrySec, attrSec(s, entry));
+      return replyOpen(s, ENTRY_OUT.SIZE, entry, file, access, attr.mode);
     });
     return outcome instanceof Promise ? outcome.catch(failed) : outcome;
   } catch (error) {
@@ -73,10 +74,11 @@ function openNew(s: Serving, node: object, access: Access, flags: number): Outco
   }
 }
 
-/** Encodes fuse_open_out at `offset`; returns the body's length, or -ESTALE after detaching the entry. */
-function replyOpen(s: Serving, offset: number, entry: NodeEntry, file: OpenFile, access: Access): number {
+/** Encodes fuse_open_out at `offset`; returns the body's length, or -ESTALE after detaching the entry. `mode` where it is known. */
+function replyOpen(s: Serving, offset: number, entry: NodeEntry, file: OpenFile, access: Access, mode?: number): number {
   if (s.policy.zeroOpen) return offset + s.reply.open(offset, FOPEN_KEEP_CACHE, 0);
-  const id = s.policy.passthrough ? s.backings.open(entry, file, access !== "read" && hasPrivileges(s, entry)) : CACHED;
+  const privileged = s.policy.passthrough && access !== "read" && hasPrivileges(mode ?? s.tree.getAttr(entry.node).mode);
+  const id = s.policy.passthrough ? s.backings.open(entry, file, privileged) : CACHED;
   if (id === CONFLICT) {
     s.nodes.detach(entry);
     s.invalidateAfter(entry);
@@ -102,8 +104,7 @@ function mappable(flags: number): boolean {
  * A write must end these bits, and in passthrough nobody would: the kernel leaves it to us (HANDLE_KILLPRIV_V2), and the backing file is
  * written with our credentials. Capabilities need no such care, the kernel removes them itself.
  */
-function hasPrivileges(s: Serving, entry: NodeEntry): boolean {
-  const { mode } = s.tree.getAttr(entry.node);
+function hasPrivileges(mode: number): boolean {
   return (mode & S_ISUID) !== 0 || (mode & (S_ISGID | S_IXGRP)) === (S_ISGID | S_IXGRP);
 }
 
