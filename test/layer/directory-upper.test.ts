@@ -11,6 +11,7 @@ import { entry, whiteout } from "../../lib/layer/tree-description.js";
 import type { TreeDescription } from "../../lib/layer/tree-description.js";
 import { native } from "../../lib/sys/binding.js";
 import { AT_FDCWD, O_DIRECTORY } from "../../lib/sys/flags.js";
+import { setXattr } from "../../lib/sys/xattr.js";
 import { codeOf, contentOf, describeAsRoot, n, nodeAt, temporaryFolder, treeOf, writeTree } from "./disk-world.js";
 
 const root = { uid: 0, gid: 0, pid: 1, umask: 0o022 };
@@ -309,6 +310,16 @@ describeAsRoot("a directory upper (needs root: devices, owners, mounts)", () => 
     for (const name of ["a", "b"]) upper.create(d, n(name), { mode: S_IFDIR | 0o755 }, root, over);
     expect(treeOf(upper)).to.deep.equal({ d: { a: { "(opaque)": "" }, b: { "(opaque)": "" } } });
     expect(readdirSync(`${folder}/upper/d`).sort()).to.deep.equal(["a", "b"]);
+  });
+
+  it("removes and moves a file that has a whiteout's xattr by accident: it is one only in a directory marked for that", () => {
+    const upper = open({ d: { f: "", g: "" } });
+    const d = nodeAt(upper, "d");
+    for (const name of ["f", "g"]) setXattr(AT_FDCWD, `${folder}/upper/d/${name}`, "trusted.overlay.whiteout", Buffer.from("y"));
+    expect(treeOf(upper)).to.deep.equal({ d: { f: "", g: "" } });
+    upper.rename(d, n("g"), d, n("h"), plain);
+    upper.remove(d, n("f"), false);
+    expect(treeOf(upper)).to.deep.equal({ d: { h: "" } });
   });
 
   it("is what kernel overlayfs reads: whiteouts, opaque directories and redirects", () => {
