@@ -21,7 +21,7 @@ const overview = `stratafs: copy-on-write filesystem layers, mounted through FUS
 Called by the name fuse-overlayfs, or by mount -t fuse.stratafs, it behaves as stratafs mount.`;
 
 const texts: Readonly<Record<string, string>> = {
-  mount: `stratafs mount [-f] [-d] -o lowerdir=A:B[,upperdir=U,workdir=W][,OPTION...] [SOURCE] MOUNTPOINT
+  mount: `stratafs mount [-f] [-d] -o lowerdir=A:B|image=NAME[,upperdir=U,workdir=W][,OPTION...] [SOURCE] MOUNTPOINT
 
 Mounts the directories A over B, with changes going to U; without upperdir the mount is read-only.
 The command returns when the mount is live; a process of its own serves it until it is unmounted.
@@ -35,6 +35,8 @@ layers
   lowerdir=A:B       lower directories, topmost first; \\: and \\, stand for a colon and a comma in a path
   lowerdir=A::D      D gives only data to metadata-only copies in A
   lowerdir+=A        one more lower below the others; datadir+=D one more data-only one
+  image=NAME         an image of the store, below all of these; store=DIR where the store is
+  verify             compare the content of each of its files with its digest when it is first opened: EIO and a line in the log
   upperdir=U         where changes go; workdir=W an empty directory on the same filesystem
   redirect_dir=on|off|follow|nofollow, metacopy=on|off
                      rename lower directories by redirect, copy up metadata alone (both off unless asked for)

@@ -129,7 +129,8 @@ function readPositionals(positionals: readonly string[]): { source: string | und
 
 /** What only the whole set can tell. */
 function checkLayers(set: MountOptionSet): void {
-  if (set.lowers.length === 0) {
+  if (set.image === undefined && (set.store !== undefined || set.verify)) throw new UsageError(`mount: ${set.verify ? "verify" : "store"} is of use with image=NAME alone`);
+  if (set.lowers.length === 0 && (set.image === undefined || set.dataLowers.length > 0)) {
     throw new UsageError(set.dataLowers.length > 0 ? "mount: data-only layers need at least one lowerdir above them" : "mount: no lowerdir given");
   }
   if (set.upper !== undefined && set.work === undefined) throw new UsageError("mount: upperdir needs a workdir, an empty directory on the same filesystem");

@@ -21,6 +21,12 @@ export interface MountOptionSet {
   lowers: string[];
   /** Lowers that only give data to metadata-only copies above them. */
   dataLowers: string[];
+  /** An image of a store, below all lowers. */
+  image: string | undefined;
+  /** The store's folder, where it is not the default one. */
+  store: string | undefined;
+  /** The content of the image's files is checked when they are first opened. */
+  verify: boolean;
   upper: string | undefined;
   work: string | undefined;
   data: "auto" | "passthrough" | "cached";
@@ -67,7 +73,7 @@ export interface MountOptionSet {
 
 export function noOptions(): MountOptionSet {
   return {
-    lowers: [], dataLowers: [], upper: undefined, work: undefined, data: "auto", host: "device", channel: "auto", redirect: undefined, metacopy: undefined,
+    lowers: [], dataLowers: [], image: undefined, store: undefined, verify: false, upper: undefined, work: undefined, data: "auto", host: "device", channel: "auto", redirect: undefined, metacopy: undefined,
     userXattr: false, uidMap: [], gidMap: [], squashUid: undefined, squashGid: undefined, staticNlink: false, acl: true, xino: "auto",
     ino32: false, volatile: false, fsync: true, timeoutSec: undefined, xattrPermissions: 0, contexts: {}, allowOther: undefined,
     defaultPermissions: undefined, fsname: undefined, subtype: undefined, logFile: undefined, readOnly: false, flags: [], warnings: [],
@@ -88,6 +94,9 @@ const readers: Readonly<Record<string, Reader>> = {
   lowerdir: (set, option) => readLowerdir(set, text(option)),
   "lowerdir+": (set, option) => void set.lowers.push(path(option)),
   "datadir+": (set, option) => void set.dataLowers.push(path(option)),
+  image: (set, option) => void (set.image = path(option)),
+  store: (set, option) => void (set.store = path(option)),
+  verify: (set, option) => void (set.verify = bare(option)),
   upperdir: (set, option) => void (set.upper = path(option)),
   workdir: (set, option) => void (set.work = path(option)),
   data: (set, option) => void (set.data = oneOf(option, ["auto", "passthrough", "cached"])),

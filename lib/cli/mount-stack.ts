@@ -1,19 +1,15 @@
-/** From what was asked for to what the library takes: a MountRequest as a stack of layers and as options of the mount. Pure. */
-import { directoryLayer, directoryUpper, type MountFlag, type MountOptions, type StackDescription } from "../index.js";
+/** From what was asked for to what the library takes: a MountRequest as a stack of layers and as options of the mount. Pure but for the image's store. */
+import { directoryLayer, directoryUpper, storeLayer, type MountFlag, type MountOptions, type StackDescription } from "../index.js";
 import type { MountOptionSet } from "./mount-options.js";
 import type { MountRequest } from "./mount-arguments.js";
+import { storeFor, storeIds } from "./store-options.js";
 
 /**
  * Other tools own the directories of such a mount and read them as kernel overlayfs without options would: redirects and metadata-only
  * copies are written only on request, and opaque directories get the AUFS mark too.
  */
 export function stackOf(request: MountOptionSet, env: NodeJS.ProcessEnv): StackDescription {
-  const ids = {
-    uids: request.uidMap,
-    gids: request.gidMap,
-    ...(request.squashUid === undefined ? {} : { squashUid: request.squashUid }),
-    ...(request.squashGid === undefined ? {} : { squashGid: request.squashGid }),
-  };
+  const ids = idsOf(request);
   const honour = {
     redirect: request.redirect !== "nofollow", metacopy: request.metacopy !== false, ...(request.userXattr ? { userXattrs: true } : {}),
   };
@@ -29,6 +25,22 @@ export function stackOf(request: MountOptionSet, env: NodeJS.ProcessEnv): StackD
     }),
     ino32: request.ino32,
     staticNlink: request.staticNlink,
+  };
+}
+
+/** The same with the image that is asked for below all lowers. Throws StoreError. */
+export async function withImage(stack: StackDescription, request: MountOptionSet): Promise<StackDescription> {
+  if (request.image === undefined) return stack;
+  const { path } = await storeFor(request.store);
+  return { ...stack, lowers: [...stack.lowers, await storeLayer(path, request.image, { ids: { ...storeIds().ids, ...idsOf(request) }, verify: request.verify })] };
+}
+
+function idsOf(request: MountOptionSet) {
+  return {
+    uids: request.uidMap,
+    gids: request.gidMap,
+    ...(request.squashUid === undefined ? {} : { squashUid: request.squashUid }),
+    ...(request.squashGid === undefined ? {} : { squashGid: request.squashGid }),
   };
 }
 

@@ -59,11 +59,11 @@ async function whenFree<T>(open: () => T): Promise<T> {
 
 /** Serves until the mount is gone; with a starter, as a daemon. */
 async function serve(request: MountRequest, starter: Starter | undefined): Promise<number> {
-  const [{ detachProcess, mount, overlay }, { mountOptionsOf, stackOf }] = await Promise.all([import("../index.js"), import("./mount-stack.js")]);
+  const [{ detachProcess, mount, overlay }, { mountOptionsOf, stackOf, withImage }] = await Promise.all([import("../index.js"), import("./mount-stack.js")]);
   if (starter !== undefined) detachProcess();
   // New objects have the mode that the caller's own umask left of it.
   process.umask(0);
-  const stack = stackOf(request, process.env);
+  const stack = await withImage(stackOf(request, process.env), request);
   const tree = await whenFree(() => overlay(stack));
   process.chdir("/");
   const mounted = await mount(tree, request.mountpoint, { ...mountOptionsOf(request, process.getuid?.() === 0), log: complain });

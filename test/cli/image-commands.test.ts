@@ -1,6 +1,6 @@
 /** The commands around the store, on an image that is made here: through the built command, as a user has them. */
 import { expect } from "chai";
-import { existsSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { addImage, emptyLayout, named, tarOf, writeLayout } from "../image/images.js";
@@ -82,6 +82,31 @@ describe("the commands around the store", function () {
     expect(told("run", "--verify", "--user", "0", "box:1", "--", "cat /srv/big > /dev/null")).to.equal("");
     expect(stratafs("run", "tree").stderr).to.match(/tree has no command of its own; give one after --\n$/);
     expect(lines(told("ps"))).to.have.length(1);
+  });
+
+  it("mount an image, checking its content on request: a file with other bytes is EIO and a line in the log", () => {
+    for (const name of ["mnt", "mnt-upper", "mnt-work"]) mkdirSync(ground.at(name), { recursive: true });
+    told("mount", "-o", "image=box:1,upperdir=mnt-upper,workdir=mnt-work,verify,log=log", "mnt");
+    try {
+      const look = (script: string): Outcome => shell(script, { cwd: ground.path });
+      expect(look("cat mnt/etc/motd; head -c 5 mnt/srv/big | wc -c; echo more >> mnt/etc/motd; cat mnt-upper/etc/motd").stdout).to.equal("hello\n5\nhello\nmore\n");
+      const [object] = lines(look("sha256sum mnt/bin/env").stdout.split(" ")[0]!);
+      const file = ground.at(`store/objects/${object!.slice(0, 2)}/${object!.slice(2)}`);
+      told("umount", "mnt");
+      // Of the same size, so that only its digest tells.
+      expect(look(`cp ${file} kept; chmod u+w ${file}; printf X | dd of=${file} bs=1 seek=99 conv=notrunc 2>&1`).status).to.equal(0);
+      told("mount", "-o", "image=box:1,verify,log=log", "mnt");
+      expect(look("cat mnt/bin/env").stderr).to.match(/Input\/output error/);
+      expect(look("cat mnt/bin/cat").status).to.equal(0);
+      expect(readFileSync(ground.at("log"), "utf8")).to.match(new RegExp(`object ${object} holds content with digest [0-9a-f]{64}`));
+      told("umount", "mnt");
+      told("mount", "-o", "image=box:1,log=log", "mnt");
+      expect(look("cat mnt/bin/env").status).to.equal(0);
+      expect(look(`cat kept > ${file}; chmod u-w ${file}`).status).to.equal(0);
+    } finally {
+      stratafs("umount", "mnt");
+    }
+    expect(stratafs("mount", "-o", "image=none:1", "mnt").stderr).to.match(/no image none:1/);
   });
 
   it("keep what changes in a container, and list it", () => {

@@ -70,6 +70,8 @@ describe("the arguments of a mount", () => {
     ["no arguments", [], /no mountpoint given/],
     ["no lowerdir", ["/m"], /no lowerdir given/],
     ["an -o at the end", ["/m", "-o"], /-o needs options after it/],
+    ["verify without an image", ["-olowerdir=/l,verify", "/m"], /verify is of use with image=NAME alone/],
+    ["a store without an image", ["-olowerdir=/l,store=/s", "/m"], /store is of use with image=NAME alone/],
     ["three positionals", ["a", "b", "c", "-olowerdir=/l"], /SOURCE and MOUNTPOINT at most, found also "c"/],
     ["an unknown letter", ["-q", "/m"], /unknown option -q/],
     ["an unknown word", ["--quick", "/m"], /unknown option --quick/],
