@@ -12,7 +12,8 @@ import { closeInherited, redirectStderr } from "./descriptors.js";
 import { complain, messageOf } from "./output.js";
 import { UsageError } from "./usage.js";
 
-const MARK = "STRATAFS_SERVE";
+/** In the environment of every serving process, until it ends. */
+export const MARK = "STRATAFS_SERVE";
 const REPORT_FD = 3;
 
 export interface Starter {

@@ -75,9 +75,10 @@ An option not listed here is reported on stderr and ignored.`,
 
   umount: `stratafs umount [-l] MOUNTPOINT
 
-Unmounts; everything written is in the upper directory when it returns.
+Unmounts; when it returns everything written is in the upper directory and the serving process has ended. umount(8) returns earlier,
+unless it finds this command by the name umount.fuse.stratafs in /sbin.
 
-  -l, --lazy   detach now, finish when nobody uses it any more`,
+  -l, --lazy   detach now, finish when nobody uses it any more; waits for nothing`,
 
   status: `stratafs status MOUNTPOINT [--json]
 

@@ -35,6 +35,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
 
 async function main(): Promise<number> {
   const args = process.argv.slice(2);
+  if (basename(process.argv[1] ?? "") === "umount.fuse.stratafs") return (await import("./umount.js")).umountHelper(args);
   const form = mountForm(basename(process.argv[1] ?? ""), args, Object.keys(commands));
   if (form !== undefined) return (await import("./mount.js")).mountCommand(args, form);
 

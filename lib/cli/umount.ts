@@ -1,8 +1,16 @@
-/** `stratafs umount`: takes a mount away; the process that serves it ends by itself. */
+/**
+ * `stratafs umount`: takes a mount away and waits for the process that serves it, which ends by itself when everything is written. umount(8) alone
+ * returns before that, and the layers' own filesystems are busy for a moment more; it calls a helper of the name umount.fuse.stratafs.
+ */
+import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { unmount } from "../index.js";
+import { mountView, unmount } from "../index.js";
 import { readArguments } from "./arguments.js";
+import { MARK } from "./daemon.js";
 import { UsageError } from "./usage.js";
+
+/** A server syncs its upper at the end. */
+const ENDING_MS = 60_000;
 
 /** Throws UsageError, or the FsError of umount2(2). */
 export async function umountCommand(args: readonly string[]): Promise<number> {
@@ -10,6 +18,39 @@ export async function umountCommand(args: readonly string[]): Promise<number> {
   const [mountpoint, second] = positionals;
   if (mountpoint === undefined || mountpoint === "") throw new UsageError("umount: no mountpoint given");
   if (second !== undefined) throw new UsageError(`umount: expected one mountpoint, found also ${JSON.stringify(second)}`);
-  await unmount(resolve(mountpoint), { lazy: values.lazy });
+  await unmountAndWait(resolve(mountpoint), values.lazy);
   return 0;
+}
+
+/** As umount(8) calls it: the mountpoint, then -n, -v, -r, -f, -l, -t TYPE or -N NAMESPACE, already acted on or of no use here. */
+export async function umountHelper(args: readonly string[]): Promise<number> {
+  const [mountpoint, ...letters] = args;
+  if (mountpoint === undefined || mountpoint === "") throw new UsageError("umount: no mountpoint given");
+  await unmountAndWait(resolve(mountpoint), letters.some((letter) => /^-[nvrf]*l/.test(letter)));
+  return 0;
+}
+
+async function unmountAndWait(mountpoint: string, lazy: boolean): Promise<void> {
+  const daemons = lazy ? [] : daemonsOf(mountpoint);
+  await unmount(mountpoint, { lazy });
+  const started = Date.now();
+  while (daemons.some(isDaemon) && Date.now() - started < ENDING_MS) await new Promise((later) => setTimeout(later, 10));
+}
+
+/** Processes that end with the mount; a program that has mounted for itself does not, and whoever cannot be seen is not waited for. */
+function daemonsOf(mountpoint: string): number[] {
+  try {
+    return mountView(mountpoint).servers.map(({ pid }) => pid).filter(isDaemon);
+  } catch {
+    return []; // No mount: unmount() says it better.
+  }
+}
+
+/** False, too, when it is gone or no more than a zombie, which has no environment. */
+function isDaemon(pid: number): boolean {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, "latin1").split("\0").some((entry) => entry.startsWith(`${MARK}=`));
+  } catch {
+    return false;
+  }
 }

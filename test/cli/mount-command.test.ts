@@ -204,6 +204,15 @@ describe("stratafs mount", function () {
     expect(stderr).to.match(/^stratafs: EBUSY[^\n]*\n$/);
   });
 
+  it("has let go of the layers' filesystems when umount returns, also as the helper of umount(8)", () => {
+    symlinkSync(stratafs, ground.at("umount.fuse.stratafs"));
+    for (const umount of [`${stratafs} umount m`, "./umount.fuse.stratafs $PWD/m -v"]) {
+      const script = `mkdir -p fs && mount -t tmpfs none fs && mkdir fs/l fs/u fs/w && ${stratafs} mount -o lowerdir=fs/l,upperdir=fs/u,workdir=fs/w m \
+        && dd if=/dev/zero of=m/big bs=1M count=30 status=none && ${umount} && umount fs && echo free`;
+      expect(shell(script, here())).to.deep.equal({ status: 0, stdout: "free\n", stderr: "" });
+    }
+  });
+
   it("refuses to unmount what is no mount", () => {
     const { status, stderr } = command(["umount", ground.at("a")]);
     expect(status).to.equal(1);
