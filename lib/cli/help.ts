@@ -40,6 +40,8 @@ layers
   upperdir=U         where changes go; workdir=W an empty directory on the same filesystem
   redirect_dir=on|off|follow|nofollow, metacopy=on|off
                      rename lower directories by redirect, copy up metadata alone (both off unless asked for)
+  index=off, nfs_export=off, verity=off, uuid=off|null|auto
+                     accepted: what they turn off is not here
   userxattr          keep marks in user.overlay.* instead of trusted.overlay.*
   uidmapping=D:P:N[:D:P:N...], gidmapping=...
                      N ids from D on disk are presented as P

@@ -206,7 +206,11 @@ const fstabWords = new Set([
   "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "nofail", "_netdev", "norelatime", "silent", "loud", "mand", "nomand",
 ]);
 
+/** Features of kernel overlayfs that are not here, with the words that do without them. */
+const doneWithout: Readonly<Record<string, readonly string[]>> = { index: ["off"], nfs_export: ["off"], verity: ["off"], uuid: ["off", "null", "auto"] };
+
 function isSilent(option: RawOption): boolean {
+  if (Object.hasOwn(doneWithout, option.key)) return doneWithout[option.key]!.includes(option.value ?? "");
   return fstabWords.has(option.key) || option.key === "comment" || /^x-/i.test(option.key);
 }
 

@@ -163,6 +163,11 @@ describe("the options of a mount", () => {
     ]);
   });
 
+  it("takes words for turning off what is not here, and warns of those for turning it on", () => {
+    expect(options("index=off,nfs_export=off,verity=off,uuid=null").warnings).to.deep.equal([]);
+    expect(options("index=on,uuid=on").warnings).to.deep.equal(['unknown option "index=on" ignored', 'unknown option "uuid=on" ignored']);
+  });
+
   it("treats names of Object's own properties as unknown options", () => {
     expect(options("constructor,toString=1,__proto__").warnings).to.have.length(3);
   });
