@@ -13,7 +13,7 @@ import type { OpenFile } from "../vfs.js";
 import type { Channel } from "./channel.js";
 import type { Backing, NodeEntry } from "./nodes.js";
 
-/** Tells which file a descriptor is: statx(2), of which slots 0, 16 and 20 are used (types/native.d.ts). Returns a negative errno on failure. */
+/** Tells which file a descriptor is and how long: statx(2), of which slots 0, 6, 16 and 20 are used (types/native.d.ts). Returns a negative errno on failure. */
 export type Identify = (fd: number, out: Float64Array) => number;
 
 /** How an open is to be served: a backing id (> 0), CACHED, or CONFLICT. */
@@ -50,7 +50,7 @@ export class Backings {
       entry.opens++;
       return CACHED;
     }
-    const id = this.#enabled && !mustCache && file.fd >= 0 ? this.#backingOf(entry, file.fd) : CACHED;
+    const id = this.#enabled && !mustCache && file.fd >= 0 ? this.#backingOf(entry, file) : CACHED;
     if (id === CONFLICT || (id === CACHED && entry.opens > 0)) return CONFLICT;
     if (id === CACHED) {
       entry.ioMode = "cached";
@@ -78,10 +78,15 @@ export class Backings {
     if (entry.backing !== undefined) this.#release(entry, entry.backing);
   }
 
-  /** The id for descriptor `fd`: the one at hand when it is the same file, else a new one; CACHED where the kernel refuses. */
-  #backingOf(entry: NodeEntry, fd: number): number {
+  /**
+   * The id for the file's descriptor: the one at hand when it is the same file, else a new one; CACHED where the kernel refuses, and for an empty
+   * file that is only read: there is nothing to pass through, and it may be a lock file, which must stay one inode when somebody writes to it.
+   */
+  #backingOf(entry: NodeEntry, file: OpenFile): number {
     const slots = this.#slots;
+    const { fd } = file;
     if (this.#identify(fd, slots) < 0) return CACHED;
+    if (slots[6] === 0 && !file.writable && entry.opens === 0) return CACHED;
     const ino = slots[0] ?? 0;
     const dev = slots[16] ?? 0;
     const inoHigh = slots[20] ?? 0;

@@ -48,6 +48,7 @@ def prepare(root):
             file.seek(position)
             file.write(data)
         file.truncate(SPARSE_SIZE)
+    write(os.path.join(root, "lock_file_below", "lock"), b"")
     at = os.open(os.path.join(root, "deeper_than_path_max"), os.O_RDONLY)
     for _ in range(DEEP):
         at = descend(at, b"d" * 100, True)

@@ -77,3 +77,16 @@ def waiting_for_a_lock():
     fcntl.flock(fd, fcntl.LOCK_UN)
     equal(finish(pid), None)
     equal(read("new"), b"mine")
+
+
+@case("keeps an empty lower file one file for who has locked it and who writes to it")
+def lock_file_below():
+    fd = os.open("lock", os.O_RDONLY)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+
+    def write_and_lock():
+        theirs = os.open("lock", os.O_RDWR)
+        os.write(theirs, b"mine")
+        fcntl.flock(theirs, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    equal(child(write_and_lock), errno.EAGAIN)
+    equal(os.read(fd, 10), b"mine")
