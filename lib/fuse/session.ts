@@ -5,9 +5,9 @@
  * Waiting: an operation may promise its answer; it is finished when the promise resolves, whatever came between. Requests are served
  * without a thread pool, so that clients that fill libuv's pool cannot stall the mount they are waiting for.
  */
-import { readFileSync } from "node:fs";
 import { errnoFrom, errnoOf, FsError } from "../base/errors.js";
 import { native } from "../sys/binding.js";
+import { descriptorLimit } from "../sys/limits.js";
 import type { NativeBinding } from "../../types/native.js";
 import type { FileSystem } from "../vfs.js";
 import type { Channel } from "./channel.js";
@@ -265,8 +265,7 @@ function carefully(log: (message: string) => void): (message: string) => void {
   };
 }
 
-/** The rest of RLIMIT_NOFILE is for what the tree opens besides: directories, layers, files kept from unlink to forget. */
+/** A quarter: the rest is for what the tree opens besides, directories, layers, files kept from unlink to forget. */
 function defaultOpenFiles(): number {
-  const soft = /^Max open files\s+(\d+)/m.exec(readFileSync("/proc/self/limits", "latin1"))?.[1];
-  return soft === undefined ? 4096 : Math.min(4096, Math.floor(Number(soft) / 4));
+  return Math.min(4096, Math.floor(descriptorLimit() / 4));
 }

@@ -4,6 +4,7 @@
  */
 import { LRUCache } from "lru-cache";
 import { native } from "../sys/binding.js";
+import { descriptorLimit } from "../sys/limits.js";
 
 export const DEFAULT_DESCRIPTORS = 1024;
 /** Enough for every call that needs two directories at once, with the ancestors it keeps while finding them. */
@@ -61,5 +62,13 @@ export class DescriptorCache {
   }
 }
 
-/** The one that layers share unless told otherwise: hundreds of layers in one process stay within one bound. */
-export const sharedDescriptors = new DescriptorCache();
+let shared: DescriptorCache | undefined;
+
+/**
+ * The one that layers share unless told otherwise: hundreds of layers in one process stay within one bound, a quarter of what the process may
+ * have open when the first of them is opened.
+ */
+export function sharedDescriptors(): DescriptorCache {
+  shared ??= new DescriptorCache(Math.min(DEFAULT_DESCRIPTORS, Math.floor(descriptorLimit() / 4)));
+  return shared;
+}

@@ -110,7 +110,7 @@ export class DirectoryLayer implements Layer {
   /** `rootFd` is taken over unless this throws. */
   protected constructor(rootFd: number, options: DirectoryLayerOptions, immutable: boolean, writesOverride?: string) {
     this.immutable = immutable;
-    this.descriptors = options.descriptors ?? sharedDescriptors;
+    this.descriptors = options.descriptors ?? sharedDescriptors();
     this.honourRedirect = options.honour?.redirect ?? true;
     this.honourMetacopy = options.honour?.metacopy ?? true;
     this.honourUserXattrs = options.honour?.userXattrs ?? !isRootOfMachine;
