@@ -39,6 +39,8 @@ export interface Serving {
   readonly policyOptions: PolicyOptions;
   /** What this server says of itself to its owner. */
   status(): ServerStatus;
+  /** Tells the kernel at once that the attributes of `entry` are out of date. Before the answer's body is encoded, and for an inode that the kernel knows. */
+  invalidate(entry: NodeEntry): void;
   /** After the answer to this request is sent, tells the kernel that the attributes of `entry` are out of date. */
   invalidateAfter(entry: NodeEntry): void;
 }

@@ -151,6 +151,10 @@ export class Session implements Serving {
     this.#settleReady.reject(new Error(message));
   }
 
+  invalidate(entry: NodeEntry): void {
+    this.channel.send(this.reply.bytes, this.reply.invalidateAttributes(entry.nodeid));
+  }
+
   invalidateAfter(entry: NodeEntry): void {
     this.#stale.push(entry);
   }
@@ -226,7 +230,7 @@ export class Session implements Serving {
 
   /** After the answer: a notification for an inode whose lookup is not answered yet would be lost. */
   #notify(): void {
-    for (const entry of this.#stale) this.channel.send(this.reply.bytes, this.reply.invalidateAttributes(entry.nodeid));
+    for (const entry of this.#stale) this.invalidate(entry);
     this.#stale.length = 0;
   }
 

@@ -54,8 +54,14 @@ export const write: Operation = (s) => {
   const { uid, gid, pid, umask } = request.caller;
   const caller: Caller = { uid, gid, pid, umask };
   const slowly = (late: OpenFile): Outcome => {
-    const killed = kill ? s.tree.setAttr(entry.node, { killPrivileges: true }, caller) : undefined;
-    return thenOn<unknown>(s, late, killed, () => writeTo(s, entry, late, copy, position));
+    if (!kill) return writeTo(s, entry, late, copy, position);
+    const { mode } = s.tree.getAttr(entry.node);
+    const killed = s.tree.setAttr(entry.node, { killPrivileges: true }, caller);
+    return thenOn(s, late, killed, (attr) => {
+      // A direct write does not make the kernel ask for the mode again, and who has written may look at once.
+      if (attr.mode !== mode) s.invalidate(entry);
+      return writeTo(s, entry, late, copy, position);
+    });
   };
   return file instanceof Promise ? whenOpen(s, file, slowly) : slowly(file);
 };

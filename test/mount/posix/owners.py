@@ -1,5 +1,5 @@
 """Who may do what: modes, ids, sticky and setgid directories, ACLs, xattrs, privileges lost on write."""
-import errno, os, struct
+import errno, mmap, os, struct
 from case import *
 
 OTHER, THIRD, GROUP = 1234, 1235, 4321
@@ -122,8 +122,12 @@ def setuid_lost_on_write():
     def held():
         fd = os.open("lower", os.O_RDWR)
         os.pwrite(fd, b"x", 0)
-    for what in [lambda: write("lower", b"y", os.O_WRONLY | os.O_APPEND), lambda: write("lower", b"", os.O_WRONLY | os.O_TRUNC), truncate, held, allocate]:
+    def directly():
+        with mmap.mmap(-1, 4096) as aligned:
+            os.pwritev(os.open("lower", os.O_WRONLY | os.O_DIRECT), [aligned], 0)
+    for what in [lambda: write("lower", b"y", os.O_WRONLY | os.O_APPEND), lambda: write("lower", b"", os.O_WRONLY | os.O_TRUNC), truncate, held, allocate, directly]:
         os.chmod("lower", 0o6777)
+        equal(oct(permissions("lower")), oct(0o6777))
         equal(child(what, uid=OTHER), None)
         equal(oct(permissions("lower")), oct(0o777))
     os.chmod("lower", 0o6777)
