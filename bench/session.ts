@@ -65,10 +65,10 @@ export class Session {
     const { options, scenarios } = this.#parts;
     const subjects = await this.#present();
     const random = seeded(options.seed);
-    const taken = scenarios.filter((scenario) => this.#record(scenario) && subjects.some((subject) => takes(scenario, subject)));
+    const taken = scenarios.filter((scenario) => this.#record(scenario) && subjects.some((subject) => this.#takes(scenario, subject)));
     const plan = taken.flatMap((scenario) => this.#lowersOf(scenario).map((lowers) => ({ scenario, lowers })));
     const rounds = this.#discarded() + options.runs;
-    const progress = new Progress(plan.reduce((sum, { scenario }) => sum + subjects.filter((subject) => takes(scenario, subject)).length * rounds, 0));
+    const progress = new Progress(plan.reduce((sum, { scenario }) => sum + subjects.filter((subject) => this.#takes(scenario, subject)).length * rounds, 0));
     for (const { scenario, lowers } of plan) {
       progress.running(`${scenario.name} over ${lowers}: fixture`);
       const fixture = this.#prepared(scenario, lowers);
@@ -76,7 +76,7 @@ export class Session {
         this.#skip(scenario, fixture, progress);
         continue;
       }
-      const rows = subjects.filter((subject) => takes(scenario, subject)).map((subject): Row => ({ subject, outcomes: [], counted: undefined, failures: [], given: false }));
+      const rows = subjects.filter((subject) => this.#takes(scenario, subject)).map((subject): Row => ({ subject, outcomes: [], counted: undefined, failures: [], given: false }));
       for (let round = 0; round < rounds; round++) {
         for (const row of shuffled(rows, random)) {
           progress.running(`${scenario.name} over ${lowers}: ${row.subject.name}, ${round < this.#discarded() ? "counting" : `run ${round + 1 - this.#discarded()} of ${options.runs}`}`);
@@ -112,6 +112,11 @@ export class Session {
     if (scenario.layered) return lowers;
     // One count: ten, where that was asked for.
     return lowers.includes(10) ? [10] : lowers.slice(0, 1);
+  }
+
+  #takes(scenario: Scenario, subject: Subject): boolean {
+    const narrowed = this.#parts.options.preset?.narrowed[subject.name];
+    return takes(scenario, subject) && (narrowed === undefined || narrowed.includes(scenario.name));
   }
 
   /** Tries each subject; those that work here. */

@@ -122,10 +122,12 @@ describe("the benchmark's numbers", () => {
 });
 
 describe("the benchmark's presets", () => {
-  for (const { name, scenarios, subjects } of PRESETS) {
+  for (const { name, scenarios, subjects, narrowed } of PRESETS) {
     it(`name only what there is: ${name}`, () => {
       expect(SCENARIOS.map((each) => each.name)).to.include.members(Object.keys(scenarios));
       expect(allSubjects([]).map((each) => each.name)).to.include.members([...subjects]);
+      expect(subjects).to.include.members(Object.keys(narrowed));
+      expect(Object.keys(scenarios)).to.include.members(Object.values(narrowed).flat());
     });
   }
 });
