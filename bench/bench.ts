@@ -55,9 +55,9 @@ async function measure(options: Options): Promise<number> {
   const sizes = options.quick ? QUICK : FULL;
   const owner = options.unprivileged && process.getuid?.() === 0 ? UNPRIVILEGED_ID : undefined;
   const fixtures = new Fixtures(options.work, sizes, workload, owner);
-  const opened = options.quick ? "a quick session counts nothing" : RequestCounter.open();
+  const opened = options.count ? RequestCounter.open() : "nobody asked";
   const counter = typeof opened === "string" ? undefined : opened;
-  if (typeof opened === "string" && !options.quick) process.stderr.write(`requests are not counted: ${opened}\n`);
+  if (typeof opened === "string" && options.count) process.stderr.write(`requests are not counted: ${opened}\n`);
   const notCold = options.quick ? "a quick session drops no caches" : cannotDrop();
   const runner = new Runner({ workDirectory: options.work, unprivileged: options.unprivileged, counter, timeoutMs: options.timeoutMs, dropCaches: notCold === undefined, settle: !options.quick });
   const session = new Session({ options, sizes, fixtures, workload, runner, counter, subjects, scenarios });

@@ -17,6 +17,8 @@ export interface Options {
   readonly json: string | undefined;
   readonly peers: readonly Peer[];
   readonly quick: boolean;
+  /** Begin with a run that is discarded and counts. */
+  readonly count: boolean;
   readonly unprivileged: boolean;
   readonly work: string;
   readonly seed: number;
@@ -46,6 +48,7 @@ export const HELP = `npm run bench -- [OPTIONS]
   --unprivileged     run every subject as an ordinary user in a user namespace
   --quick            small sizes, one run: shows that everything works, measures nothing
   --prepare          only make the fixtures, which takes minutes and is kept
+  --count            count requests in a quick session too
   --work DIR         where fixtures are kept and mounts are made (TMPDIR/stratafs-bench)
   --seed N           order of the subjects
   --timeout SECONDS  longest time of one run (600)
@@ -76,6 +79,7 @@ export function readOptions(args: readonly string[]): Options {
         json: { type: "string" },
         peer: { type: "string", multiple: true },
         quick: { type: "boolean", default: false },
+        count: { type: "boolean", default: false },
         unprivileged: { type: "boolean", default: false },
         work: { type: "string" },
         seed: { type: "string" },
@@ -109,6 +113,7 @@ export function readOptions(args: readonly string[]): Options {
     json: values.json === undefined ? undefined : resolve(values.json),
     peers,
     quick: values.quick,
+    count: values.count || !values.quick,
     unprivileged: values.unprivileged || process.getuid?.() !== 0,
     work: resolve(values.work ?? join(tmpdir(), "stratafs-bench")),
     seed: values.seed === undefined ? (Date.now() % 1_000_000) + 1 : positive(values.seed, "seed"),

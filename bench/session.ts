@@ -101,9 +101,9 @@ export class Session {
     }
   }
 
-  /** One discarded run, but in a quick session, which measures nothing. */
+  /** One discarded run, but in a quick session, which measures nothing, unless it is to count. */
   #discarded(): number {
-    return this.#parts.options.quick ? 0 : 1;
+    return this.#parts.options.count ? 1 : 0;
   }
 
   #lowersOf(scenario: Scenario): readonly number[] {

@@ -15,7 +15,7 @@ export function command(): string {
 export async function serverWords(root: string): Promise<ServerWords> {
   const { askServer } = await import("../../lib/index.js");
   const { data, channel, protocol, served } = askServer(root);
-  return { mode: `data ${data}, channel ${channel}, FUSE ${protocol}`, served: { ...served, GETXATTR: (served["GETXATTR"] ?? 1) - 1 } };
+  return { mode: `data ${data}, channel ${channel}, FUSE ${protocol}`, served };
 }
 
 function stratafs(name: string, about: string, options: string): MountSubject {

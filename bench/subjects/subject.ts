@@ -35,7 +35,7 @@ interface Named {
 export interface ServerWords {
   /** How it really serves, which may be other than what was asked for. */
   readonly mode: string;
-  /** Requests by opcode since the mount, the question itself left out. */
+  /** Requests by opcode since the mount, this question included: one GETXATTR. */
   readonly served: Readonly<Record<string, number>>;
 }
 

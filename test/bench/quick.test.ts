@@ -5,6 +5,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { RequestCounter } from "../../bench/counting/requests.js";
 import type { Results } from "../../bench/report/results.js";
 import type { Scenario } from "../../bench/scenarios/scenario.js";
 import { SCENARIOS } from "../../bench/scenarios/scenarios.js";
@@ -92,6 +93,20 @@ describe("the benchmark harness", function () {
     const read = (extension: string) => readFileSync(join(own, `out.${extension}`), "utf8");
     return { results: JSON.parse(read("json")) as Results, markdown: read("md"), html: read("html") };
   }
+
+  it("counts the same requests by the kernel's tracepoint and by the server", async function () {
+    const opened = RequestCounter.open();
+    if (typeof opened === "string") return this.skip();
+    opened.close();
+    const { results } = await session("counts", ["--count", "--subject", "stratafs-cached", "--scenario", "unlink-new"]);
+    const skipped = results.subjects[0]?.skipped;
+    if (skipped !== undefined) return this.skip();
+    const counts = results.results[0]?.counts;
+    expect(counts).to.include({ lost: 0, operations: 300 });
+    expect(counts?.requests).to.include({ UNLINK: 300 });
+    expect(counts?.served).to.deep.equal(counts?.requests);
+    expect(counts?.daemonSyscalls).to.be.greaterThan(300);
+  });
 
   it("unmounts and removes everything when it is interrupted", async () => {
     const json = join(work, "out.json");
