@@ -11,7 +11,7 @@ import { chosen, HELP, OptionError, readOptions, type Options } from "./options.
 import { PRESETS } from "./presets.js";
 import { htmlReport } from "./report/html.js";
 import { markdownReport } from "./report/markdown.js";
-import { readmeTable, withTable } from "./report/readme-table.js";
+import { marks, readmeTable, withTable } from "./report/readme-table.js";
 import { readResults, writeResults, type Results } from "./report/results.js";
 import { Runner, UNPRIVILEGED_ID } from "./runner.js";
 import { SCENARIOS } from "./scenarios/scenarios.js";
@@ -38,7 +38,7 @@ function writeReports(file: string, results: Results): void {
 
 function writeTables(file: string, results: Results): void {
   const text = withTable(readFileSync(file, "utf8"), results);
-  if (text === undefined) throw new OptionError(`--into: ${file} has no marks <!-- bench: begin --> and <!-- bench: end -->`);
+  if (text === undefined) throw new OptionError(`--into: ${file} has no marks ${marks(results).join(" and ")}`);
   writeFileSync(file, text);
   process.stderr.write(`the tables are in ${relative(".", file)}\n`);
 }
@@ -72,6 +72,7 @@ async function measure(options: Options): Promise<number> {
     const results: Results = {
       format: 1,
       command: ["npm run bench --", ...process.argv.slice(2)].join(" "),
+      ...(options.preset === undefined ? {} : { preset: options.preset.name }),
       startedAt,
       finishedAt: new Date().toISOString(),
       complete,

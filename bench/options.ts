@@ -54,7 +54,8 @@ export const HELP = `npm run bench -- [OPTIONS]
   --timeout SECONDS  longest time of one run (600)
   --report FILE      make the reports of FILE again, measure nothing
   --table FILE       print the tables for the project's README from FILE
-  --into README.md   write them into this file, between its marks <!-- bench: begin --> and <!-- bench: end -->, after measuring or from --table
+  --into README.md   write them into this file, between its marks <!-- bench PRESET: begin --> and <!-- bench PRESET: end -->, after
+                     measuring or from --table
   --list             list scenarios and subjects`;
 
 function positive(text: string, option: string): number {
@@ -114,7 +115,7 @@ export function readOptions(args: readonly string[]): Options {
     peers,
     quick: values.quick,
     count: values.count || !values.quick,
-    unprivileged: values.unprivileged || process.getuid?.() !== 0,
+    unprivileged: values.unprivileged || preset?.unprivileged === true || process.getuid?.() !== 0,
     work: resolve(values.work ?? join(tmpdir(), "stratafs-bench")),
     seed: values.seed === undefined ? (Date.now() % 1_000_000) + 1 : positive(values.seed, "seed"),
     timeoutMs: (values.timeout === undefined ? 600 : positive(values.timeout, "timeout")) * 1000,

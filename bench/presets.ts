@@ -8,6 +8,8 @@ export interface Preset {
   /** Subjects of it that take part in these scenarios alone. */
   readonly narrowed: Readonly<Record<string, readonly string[]>>;
   readonly runs: number;
+  /** Everybody as an ordinary user, in a user namespace. */
+  readonly unprivileged?: true;
   /** Where results go, below bench/results. */
   readonly results: string;
 }
@@ -57,4 +59,16 @@ const readme: Preset = {
   results: "published-readme.json",
 };
 
-export const PRESETS: readonly Preset[] = [readme];
+/** What an ordinary user gets: without passthrough, and with overlayfs's marks in user.* attributes. */
+const unprivileged: Preset = {
+  name: "unprivileged",
+  about: "the same for ordinary users, in some five minutes",
+  scenarios: { "walk-warm": TEN, "missing-names-again": TEN, "small-files-warm": TEN, "open-read-close": TEN, create: TEN, "chmod-tree": TEN, untar: TEN, "container-start": TEN },
+  subjects: ["kernel-overlayfs", "fuse-overlayfs", "stratafs-cached"],
+  narrowed: {},
+  runs: 5,
+  unprivileged: true,
+  results: "published-unprivileged.json",
+};
+
+export const PRESETS: readonly Preset[] = [readme, unprivileged];

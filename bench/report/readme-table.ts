@@ -7,7 +7,6 @@ import { describe, table } from "./markdown.js";
 import type { Results } from "./results.js";
 
 const BASELINE = "kernel-overlayfs";
-const [BEGIN, END] = ["<!-- bench: begin -->", "<!-- bench: end -->"];
 
 const label = ({ scenario, lowers }: Row): string => `${scenario.about}${lowers === 10 ? "" : ` (${lowers} ${lowers === 1 ? "lower" : "lowers"})`}`;
 const median = (row: Row, subject: string): number | undefined => row.of.get(subject)?.summary?.median;
@@ -42,9 +41,16 @@ export function readmeTable(results: Results): string {
   return out.join("\n\n");
 }
 
+/** Where a file has its place for these results. */
+export function marks({ preset }: Results): readonly [string, string] {
+  const name = preset === undefined ? "bench" : `bench ${preset}`;
+  return [`<!-- ${name}: begin -->`, `<!-- ${name}: end -->`];
+}
+
 /** The text with its tables replaced, or undefined where it has no place for them. */
 export function withTable(text: string, results: Results): string | undefined {
-  const [begin, end] = [text.indexOf(BEGIN), text.indexOf(END)];
+  const [opening, closing] = marks(results);
+  const [begin, end] = [text.indexOf(opening), text.indexOf(closing)];
   if (begin < 0 || end < begin) return undefined;
-  return `${text.slice(0, begin + BEGIN.length)}\n${readmeTable(results)}\n${text.slice(end)}`;
+  return `${text.slice(0, begin + opening.length)}\n${readmeTable(results)}\n${text.slice(end)}`;
 }

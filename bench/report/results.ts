@@ -46,6 +46,8 @@ export interface Result {
 export interface Results {
   readonly format: 1;
   readonly command: string;
+  /** Name of the preset that was the plan. */
+  readonly preset?: string;
   readonly startedAt: string;
   readonly finishedAt: string;
   /** False when the run was interrupted: then not all rows are there. */

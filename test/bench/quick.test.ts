@@ -139,7 +139,7 @@ describe("the benchmark harness", function () {
       [["--scenario", "walks"], /^bench: no scenario is called walks;.*\n$/],
       [["--runs", "0"], /^bench: --runs takes a whole number from 1, found "0"\n$/],
       [["--peer", "x"], /^bench: --peer takes NAME=PATH, found "x"\n$/],
-      [["--preset", "all"], /^bench: no preset is called all; there are readme\n$/],
+      [["--preset", "all"], /^bench: no preset is called all; there are readme, unprivileged\n$/],
       [["--colour"], /^bench: .*--colour.*\n$/],
     ] as const) {
       const done = spawnSync(process.execPath, [HARNESS, ...args, "--work", work], { encoding: "utf8" });

@@ -117,7 +117,8 @@ describe("the benchmark's numbers", () => {
     expect(table).to.include("| a walk | 100 ms | 0.30× |\n| a read | 1000 MB/s | 2.00× |").and.to.include("| memory | 12.0 MiB |");
     const text = "before\n<!-- bench: begin -->\nold\n<!-- bench: end -->\nafter\n";
     expect(withTable(text, more)).to.equal(`before\n<!-- bench: begin -->\n${table}\n<!-- bench: end -->\nafter\n`);
-    expect(withTable("no marks", more)).to.equal(undefined);
+    expect(withTable(text.replaceAll("bench:", "bench readme:"), { ...more, preset: "readme" })).to.include(`<!-- bench readme: begin -->\n${table}\n`);
+    expect(withTable(text, { ...more, preset: "readme" })).to.equal(undefined);
   });
 });
 
