@@ -18,7 +18,7 @@ export { nodeFs } from "./node-fs/node-fs.js";
 export type { NodeFs, NodeFsOptions } from "./node-fs/node-fs.js";
 export { mount, overlay, serve } from "./mount.js";
 export type { ChannelChoice, DataChoice, Mount, MountOptions, Served, StackDescription } from "./mount.js";
-export { isMountFlag, mountFuse, unmount } from "./fuse/mountpoint.js";
+export { isMountFlag, mountFuse, remountFuse, unmount } from "./fuse/mountpoint.js";
 export type { Mounted, MountFlag, MountRequest, SecurityContexts, UnmountOptions } from "./fuse/mountpoint.js";
 
 export { askServer, mountView } from "./fuse/status.js";

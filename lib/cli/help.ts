@@ -68,6 +68,7 @@ serving
   log=FILE           where the serving process writes what goes wrong (nowhere, unless asked for)
 
 mount
+  remount            give a mount that is there other flags of these; its layers stay as they are
   ro, rw, [no]suid, [no]dev, [no]exec, [no]atime, relatime, sync, ...
   allow_other, default_permissions, fsname=NAME, subtype=NAME
   context=LABEL, fscontext=, defcontext=, rootcontext=

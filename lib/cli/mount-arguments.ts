@@ -63,7 +63,7 @@ export function parseMount(args: readonly string[], style: CallStyle, cwd: () =>
   if (seen.version) return { kind: "version" };
   const { source, mountpoint } = readPositionals(positionals);
   const absolute = (path: string): string => (nodePath.isAbsolute(path) ? nodePath.normalize(path) : nodePath.resolve(cwd(), path));
-  checkLayers(set);
+  if (!set.remount) checkLayers(set);
   return {
     kind: "mount",
     request: {

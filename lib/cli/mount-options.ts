@@ -65,6 +65,8 @@ export interface MountOptionSet {
   subtype: string | undefined;
   logFile: string | undefined;
   readOnly: boolean;
+  /** Change the flags of a mount that is there; its stack stays. mount(8) hands it to its helper with the rest of the fstab line. */
+  remount: boolean;
   /** Generic mount flags as given, the last of each contradicting pair ("nodev", "suid", "noatime"). */
   flags: MountFlag[];
   /** One line each. */
@@ -76,7 +78,7 @@ export function noOptions(): MountOptionSet {
     lowers: [], dataLowers: [], image: undefined, store: undefined, verify: false, upper: undefined, work: undefined, data: "auto", host: "device", channel: "auto", redirect: undefined, metacopy: undefined,
     userXattr: false, uidMap: [], gidMap: [], squashUid: undefined, squashGid: undefined, staticNlink: false, acl: true, xino: "auto",
     ino32: false, volatile: false, fsync: true, timeoutSec: undefined, xattrPermissions: 0, contexts: {}, allowOther: undefined,
-    defaultPermissions: undefined, fsname: undefined, subtype: undefined, logFile: undefined, readOnly: false, flags: [], warnings: [],
+    defaultPermissions: undefined, fsname: undefined, subtype: undefined, logFile: undefined, readOnly: false, remount: false, flags: [], warnings: [],
   };
 }
 
@@ -134,10 +136,7 @@ const readers: Readonly<Record<string, Reader>> = {
   log: (set, option) => void (set.logFile = path(option)),
   ro: (set, option) => void (set.readOnly = bare(option)),
   rw: (set, option) => void (set.readOnly = !bare(option)),
-  // mount(8) hands it to its helper with the rest of the fstab line: taken for a word without meaning, it would mount a second time on top.
-  remount: () => {
-    throw new UsageError("remount: the stack of a mount cannot be changed; mount -o remount,bind,ro changes its flags");
-  },
+  remount: (set, option) => void (set.remount = bare(option)),
 };
 
 /** `A:B::D::E`: lowers A and B, then data-only lowers D and E. As kernel overlayfs, a plain lower cannot follow a data-only one. */

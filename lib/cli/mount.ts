@@ -16,6 +16,7 @@ export async function mountCommand(args: readonly string[], style: CallStyle = "
     if (command.kind === "help") return help();
     if (command.kind === "version") return version();
     const { request } = command;
+    if (request.remount) return await remount(request, starter);
     // The serving process reads the same arguments, and says what is to be said about them.
     if (starter === undefined && !request.foreground && !request.fake) return await startServing();
     for (const warning of request.warnings) complain(warning);
@@ -25,6 +26,15 @@ export async function mountCommand(args: readonly string[], style: CallStyle = "
     if (starter === undefined) throw error;
     return starter.failed(error);
   }
+}
+
+/** What the options say of layers and of serving is what the mount has, or cannot be changed: mount(8) passes the whole line of fstab. */
+async function remount(request: MountRequest, starter: Starter | undefined): Promise<number> {
+  const [{ remountFuse }, { mountOptionsOf }] = await Promise.all([import("../index.js"), import("./mount-stack.js")]);
+  const flags = mountOptionsOf(request, process.getuid?.() === 0).flags ?? [];
+  if (!request.fake) remountFuse(request.mountpoint, request.readOnly ? flags : flags.filter((flag) => flag !== "ro"));
+  starter?.live(undefined);
+  return 0;
 }
 
 async function help(): Promise<number> {

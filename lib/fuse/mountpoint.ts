@@ -72,6 +72,7 @@ const mountFlags = {
   lazytime: { ms: 1 << 25, attr: 0, superblock: true },
 } as const satisfies Record<string, FlagBits>;
 type SetFlag = keyof typeof mountFlags;
+const MS_REMOUNT = 32;
 
 /** The defaults, said aloud; each takes back the flag it names. */
 const opposites = {
@@ -105,6 +106,17 @@ export function mountFuse(request: MountRequest): Mounted {
     throw new FsError("EPERM", "fsmount", "needs CAP_SYS_ADMIN, as in a user namespace of one's own");
   }
   return mountByHelper(request, flags);
+}
+
+/**
+ * Gives a mount other generic options than it has: all of them, those not named are taken back. Throws EPERM without CAP_SYS_ADMIN, EINVAL where nothing
+ * is mounted, EBUSY when it is to become read-only and files are open for writing.
+ */
+export function remountFuse(mountpoint: string, flags: readonly string[]): void {
+  let bits = MS_REMOUNT;
+  for (const name of effectiveFlags(flags)) bits |= mountFlags[name].ms;
+  const result = native.mount("none", pathBytes(mountpoint), "fuse", bits, "");
+  if (result < 0) throw new FsError(errnoName(result), "mount", `again of ${mountpoint}`);
 }
 
 export interface UnmountOptions {

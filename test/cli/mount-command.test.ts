@@ -127,6 +127,15 @@ describe("stratafs mount", function () {
     });
   });
 
+  it("changes the flags of a mount that is there, as mount -o remount asks, and nothing else", () => {
+    expect(command(["mount", "-o", STACK, "m"], here()).status).to.equal(0);
+    expect(command(["mount", "-o", `remount,ro,${STACK}`, "m"], here())).to.deep.equal({ status: 0, stdout: "", stderr: "" });
+    expect(shell("touch m/new", here()).stderr).to.include("Read-only file system");
+    expect(command(["none", ground.at("m"), "-o", "rw,nosuid,remount"], here())).to.deep.equal({ status: 0, stdout: "", stderr: "" });
+    expect(shell(`touch m/new && grep " ${ground.at("m")} " /proc/mounts`, here()).stdout).to.match(/^stratafs \S+ fuse\.stratafs rw,nosuid,nodev,[^\n]*\n$/);
+    expect(command(["mount", "-o", "remount,ro", "b"], here()).stderr).to.match(/^stratafs: EINVAL[^\n]*again of [^\n]*b\n$/);
+  });
+
   it("answers fsync at once with fsync=0, and still writes everything", () => {
     expect(command(["mount", "-o", `${STACK},fsync=0`, "m"], here()).status).to.equal(0);
     expect(shell("dd if=/dev/zero of=m/zeros bs=4096 count=10 conv=fsync 2>/dev/null && sync m && umount m && stat -c %s upper/zeros", here()).stdout).to.equal("40960\n");
