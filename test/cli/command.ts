@@ -17,15 +17,17 @@ export interface Outcome {
 export interface How {
   readonly cwd?: string;
   readonly env?: NodeJS.ProcessEnv;
+  /** Longest wait for its end; 20 s unless given. */
+  readonly timeoutMs?: number;
   /** Run as this user and group. */
   readonly id?: number;
 }
 
-/** Runs a program to its end, or for at most 20 s. */
+/** Runs a program to its end, or until its time is up. */
 export function call(program: string, args: readonly string[], how: How = {}): Outcome {
-  const { cwd, env, id } = how;
+  const { cwd, env, id, timeoutMs = CALL_MS } = how;
   const { status, stdout, stderr } = spawnSync(program, [...args], {
-    encoding: "utf8", timeout: CALL_MS, killSignal: "SIGKILL", ...(cwd === undefined ? {} : { cwd }), env: { ...process.env, ...env },
+    encoding: "utf8", timeout: timeoutMs, killSignal: "SIGKILL", ...(cwd === undefined ? {} : { cwd }), env: { ...process.env, ...env },
     ...(id === undefined ? {} : { uid: id, gid: id }),
   });
   return { status, stdout, stderr };

@@ -1,0 +1,200 @@
+/**
+ * A mount in trouble: full disks, quotas, dead and read-only filesystems, signals, aborts, processes that stop or are killed. The right error, no hang, and
+ * nothing left behind. Every mount is the command's, used by processes of their own that end after a while whatever happens.
+ */
+import { expect } from "chai";
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { mountView } from "../../lib/index.js";
+import { call, command, Ground, isRoot, shell, stratafs, type Outcome } from "../cli/command.js";
+import { dataModes} from "./world.js";
+
+const has = (...programs: string[]): boolean => programs.every((program) => shell(`command -v ${program}`).status === 0);
+
+for (const data of isRoot ? dataModes : []) {
+  describe(`a mount in trouble (${data})`, function () {
+    this.timeout(200_000);
+    let ground: Ground;
+    beforeEach(() => void (ground = new Ground({ "lower/file": "lower\n", "lower/big": "x".repeat(200_000), "lower/dir/inside": "inside\n", "fs/": "", "m/": "" })));
+    afterEach(() => ground.remove());
+
+    const here = (script: string): Outcome => call("bash", ["-c", script], { cwd: ground.path, env: { LC_ALL: "C" }, timeoutMs: 60_000 });
+    /** Makes `fs` a filesystem with `mounted`, and mounts with the upper on it. */
+    const mount = (mounted = "mount -t tmpfs none fs", how: { readonly before?: string; readonly options?: string } = {}): void => {
+      const script = `${mounted} && mkdir fs/upper fs/work && ${how.before ?? "true"} && exec ${stratafs} mount -o lowerdir=lower,upperdir=fs/upper,workdir=fs/work,data=${data}${how.options ?? ""} m`;
+      expect(here(script)).to.deep.equal({ status: 0, stdout: "", stderr: "" });
+    };
+    const server = (): number => mountView(ground.at("m")).servers[0]!.pid;
+    const umount = (): void => {
+      expect(command(["umount", "m"], { cwd: ground.path })).to.deep.include({ status: 0, stderr: "" });
+    };
+    const expectCleanWork = (): void => {
+      expect(readdirSync(ground.at("fs/work/work"))).to.deep.equal([]);
+    };
+    const until = async (what: () => boolean): Promise<void> => {
+      for (let i = 0; i < 2400 && !what(); i++) await new Promise((resolve) => setTimeout(resolve, 25));
+      expect(what()).to.equal(true);
+    };
+
+    it("says ENOSPC on a full disk, removes things there, and uses at once what that frees", () => {
+      mount("mount -t tmpfs -o size=1m none fs");
+      const full = here("dd if=/dev/zero of=m/fill bs=64k count=40 conv=fsync");
+      expect(full.status).to.equal(1);
+      expect(full.stderr).to.include("No space left on device");
+      expect(here("dd if=/dev/zero of=m/fill2 bs=4k count=100 conv=fsync").status).to.equal(1);
+      expect(here("dd if=/dev/zero of=m/big bs=1 count=1 conv=notrunc,fsync").status, "a copy-up").to.equal(1);
+      expect(here("rm m/file && rm m/dir/inside && rmdir m/dir; ls m").stdout.split("\n")).to.include("big").and.to.not.include("file").and.to.not.include("dir");
+      expect(here("rm -f m/fill m/fill2 && dd if=/dev/zero of=m/new bs=64k count=8 conv=fsync status=none && echo more >> m/big && tail -c 5 m/big")).to.deep.equal({ status: 0, stdout: "more\n", stderr: "" });
+      umount();
+      expectCleanWork();
+    });
+
+    it("says EDQUOT where the upper's filesystem does", function () {
+      if (!has("mkfs.xfs", "xfs_quota")) this.skip(); // needs xfsprogs
+      if (here("truncate -s 400M img && mkfs.xfs -q img && mount -o loop,uquota img fs && umount fs").status !== 0) this.skip(); // needs quotas in the kernel
+      mount("truncate -s 400M img && mkfs.xfs -qf img && mount -o loop,uquota img fs && xfs_quota -x -c 'limit bhard=1m 4321' fs");
+      const full = here("install -o 4321 /dev/null m/his; dd if=/dev/zero of=m/his bs=64k count=40 conv=fsync");
+      expect(full.status).to.equal(1);
+      expect(full.stderr).to.include("Disk quota exceeded");
+      expect(here("rm m/his && echo more >> m/file && cat m/file").stdout).to.equal("lower\nmore\n");
+      umount();
+      expectCleanWork();
+    });
+
+    it("says EROFS while the upper's filesystem is read-only, and goes on when it is not any more", () => {
+      mount();
+      expect(here("mount -o remount,ro fs").status).to.equal(0);
+      for (const change of ["touch m/new", "rm m/file", "mv m/dir m/dir2", "chmod 600 m/big"]) expect(here(change).stderr, change).to.include("Read-only file system");
+      expect(here("cat m/file; mount -o remount,rw fs; touch m/new; rm m/file; ls m").stdout).to.equal("lower\nbig\ndir\nnew\n");
+      umount();
+      expectCleanWork();
+    });
+
+    it("says EIO when the upper's filesystem has died, still shows the lowers, and can be unmounted", function () {
+      if (!has("mkfs.ext4", "python3")) this.skip(); // needs e2fsprogs
+      mount("truncate -s 16M img && mkfs.ext4 -qF img && mount -o loop img fs");
+      here("echo in the upper > m/new");
+      shutDown("fs");
+      expect(here("cat m/dir/inside").stdout).to.equal("inside\n");
+      for (const change of ["dd if=/dev/zero of=m/big bs=1 count=1 conv=notrunc,fsync", "rm m/file", "mkdir m/d"]) expect(here(change).status, change).to.equal(1);
+      expect(here(`cat m/file; ${stratafs} umount m`).status).to.equal(0);
+    });
+
+    it("says EIO for what a dying lower filesystem has lost, and serves the rest", function () {
+      if (!has("mkfs.ext4", "python3")) this.skip(); // needs e2fsprogs
+      expect(here("mkdir low && truncate -s 16M img && mkfs.ext4 -qF img && mount -o loop img low && head -c 3000000 /dev/urandom > low/one && sync low/one && dd if=low/one iflag=nocache count=0 status=none").status).to.equal(0);
+      mount(undefined, { options: ",lowerdir+=low" });
+      shutDown("low");
+      const reading = here("cat m/one > /dev/null");
+      expect(reading.status).to.equal(1);
+      expect(reading.stderr).to.include("Input/output error");
+      expect(here("cat m/file; echo new > m/new; cat m/new").stdout).to.equal("lower\nnew\n");
+      expect(here("echo more >> m/one; ls -A fs/work/work").stdout).to.not.include("#");
+      umount();
+    });
+    const shutDown = (path: string): void => {
+      const done = here(`python3 -c 'import fcntl, os, struct; fcntl.ioctl(os.open("${path}", os.O_RDONLY), 0x8004587d, struct.pack("I", 2))'`);
+      expect(done).to.deep.include({ status: 0 });
+    };
+
+    it("serves more files, open at once and in more directories, than it may have descriptors", () => {
+      mount(undefined, { before: "for i in {1..120}; do mkdir lower/d$i; echo $i > lower/d$i/f; done; ulimit -n 160" });
+      const open = "for i in {1..120}; do exec {fd}<m/d$i/f || exit 1; eval \"fd$i=$fd\"; done; for i in {1..120}; do n=fd$i; read -u ${!n} line; [ $line = $i ] || exit 2; done";
+      expect(here(`ulimit -n 1000; ${open}`)).to.deep.equal({ status: 0, stdout: "", stderr: "" });
+      const write = "for i in {1..120}; do exec {fd}>>m/d$i/f || exit 1; eval \"fd$i=$fd\"; done; for i in {1..120}; do n=fd$i; echo more >&${!n} || exit 2; done";
+      expect(here(`ulimit -n 1000; ${write}`)).to.deep.equal({ status: 0, stdout: "", stderr: "" });
+      expect(here("cat m/d*/f | wc -l; find m -newer lower/file -type f | wc -l; rm -r m/d?*; ls m | wc -l").stdout).to.match(/^240\n\d+\n2\n$/);
+      umount();
+      expectCleanWork();
+    });
+
+    for (const signal of ["SIGTERM", "SIGINT"] as const) {
+      it(`ends after ${signal} when its last user has gone, with everything written`, async () => {
+        mount();
+        const pid = server();
+        const user = here("cd m && exec 3>late && (sleep 60 >/dev/null 2>&1 & echo $!)").stdout.trim();
+        process.kill(pid, signal);
+        await until(() => here("grep -q \" $PWD/m \" /proc/mounts").status === 1);
+        expect(here(`echo late > /proc/${user}/fd/3 && cat /proc/${user}/cwd/file`).stdout).to.equal("lower\n");
+        expect(existsSync(`/proc/${pid}/fd/0`)).to.equal(true);
+        process.kill(Number(user), "SIGKILL");
+        await until(() => !existsSync(`/proc/${pid}/fd/0`));
+        expect(here("cat fs/upper/late").stdout).to.equal("late\n");
+        expectCleanWork();
+      });
+    }
+
+    it("is not unmounted while it is busy, and goes on", () => {
+      mount();
+      const busy = here(`cd m && ${stratafs} umount ../m; umount ../m; cat file && echo new > new && cat new`);
+      expect(busy.stdout).to.equal("lower\nnew\n");
+      expect(busy.stderr).to.include("EBUSY").and.to.include("target is busy");
+      umount();
+      expectCleanWork();
+    });
+
+    it("ends when its connection is aborted: its users get an error at once, and the next mount finds things in order", async () => {
+      mount();
+      const pid = server();
+      const { connection } = mountView(ground.at("m"));
+      here("echo before > m/before; sync m/before");
+      expect(here(`mkdir ctl && mount -t fusectl none ctl && exec 3<m/file && echo 1 > ctl/${connection}/abort; umount ctl; cat m/dir/inside`).stderr).to.match(/not connected|abort/i);
+      await until(() => !existsSync(`/proc/${pid}/fd/0`));
+      expect(command(["umount", "m"], { cwd: ground.path }).status).to.equal(0);
+      expect(command(["mount", "-o", `lowerdir=lower,upperdir=fs/upper,workdir=fs/work,data=${data}`, "m"], { cwd: ground.path }).stderr).to.equal("");
+      expect(here("cat m/before").stdout).to.equal("before\n");
+      umount();
+      expectCleanWork();
+    });
+
+    it("serves others while a client is stopped in the middle of its work", () => {
+      mount();
+      const script = "(while :; do cat m/big > m/copy; rm m/copy; done) & p=$!; sleep 0.3; kill -STOP $p; for i in 1 2 3 4 5; do echo $i > m/n$i; cat m/big m/n$i > m/sum; mv m/n$i m/dir/; done; ls m/dir | tr '\\n' ' '; kill -KILL $p; wait $p 2>/dev/null; cat m/file";
+      expect(here(script).stdout).to.equal("inside n1 n2 n3 n4 n5 lower\n");
+      umount();
+      expectCleanWork();
+    });
+
+    it("lets a client be killed in the middle of a copy-up, which shows whole or not at all", () => {
+      mount(undefined, { before: "head -c 120000000 /dev/zero | tr '\\0' z > lower/huge" });
+      expect(here("for i in 1 2 3 4 5 6; do (echo -n a >> m/huge) & p=$!; sleep 0.0$i; kill -KILL $p; wait $p 2>/dev/null; cat m/file; done").stdout).to.equal("lower\n".repeat(6));
+      const { stdout } = here("stat -c %s m/huge; tr -d z < m/huge | tr -d a | wc -c; head -c 10 m/huge");
+      expect(stdout).to.match(/^12000000[0-6]\n0\nzzzzzzzzzz$/);
+      umount();
+      expectCleanWork();
+    });
+
+    it("refuses an upper that was volatile when it ended badly", async () => {
+      const options = `lowerdir=lower,upperdir=fs/upper,workdir=fs/work,data=${data},volatile`;
+      mount(undefined, { options: ",volatile" });
+      expect(here("echo x > m/new && sync m/new && ls fs/work/work/incompat").stdout).to.equal("volatile\n");
+      const pid = server();
+      process.kill(pid, "SIGKILL");
+      await until(() => !existsSync(`/proc/${pid}/fd/0`));
+      here("umount m");
+      for (const again of [options, options.replace(",volatile", "")]) {
+        const { status, stderr } = command(["mount", "-o", again, "m"], { cwd: ground.path });
+        expect(status).to.equal(1);
+        expect(stderr).to.match(/^stratafs: EINVAL: [^\n]*last mounted volatile[^\n]*work\/incompat\/volatile[^\n]*\n$/);
+      }
+      expect(here("mount -t overlay overlay -o lowerdir=lower,upperdir=fs/upper,workdir=fs/work m").status, "kernel overlayfs refuses it too").to.not.equal(0);
+      expect(here(`rm -r fs/work/work/incompat/volatile && ${stratafs} mount -o ${options.replace(",volatile", "")} m && cat m/file`).stdout).to.equal("lower\n");
+      umount();
+      expectCleanWork();
+    });
+  });
+}
+
+describe("a mount whose server is killed, or whose disk loses its power, under load", function () {
+  this.timeout(180_000);
+  const script = fileURLToPath(new URL("../real/faults.js", import.meta.url));
+  for (const [what, needs] of [["kill", []], ["power cut", ["mkfs.ext4", "mkfs.xfs", "python3"]]] as const) {
+    it(`is whole after a ${what}, also for kernel overlayfs (npm run test:faults does more)`, function () {
+      if (!isRoot || !has("unshare", ...needs)) this.skip(); // mounts, loop devices and filesystems are made
+      const { status, stdout, stderr } = spawnSync("unshare", ["-m", process.execPath, script, "--rounds", "2", "--only", what], { encoding: "utf8", timeout: 170_000 });
+      if (/Linux 6.16 is needed/.test(stdout)) this.skip(); // the server is not to be found
+      expect(status, stdout + stderr).to.equal(0);
+    });
+  }
+});

@@ -1,0 +1,34 @@
+/**
+ * Many rounds of trouble (test/faults/rounds.ts): the server killed with SIGKILL, and the power cut, at random moments under load. `npm test` runs a few of
+ * them; this runs as many as asked. Needs root and Linux 6.16, and a mount namespace of its own: a filesystem that lost its power is as new only when no other
+ * namespace has a copy of its mount.
+ *
+ *   npm run test:faults [-- --rounds N] [--seed N]
+ */
+import { parseArgs } from "node:util";
+import { Random } from "../model/random.js";
+import { runRound, type Round } from "../faults/rounds.js";
+
+const { values } = parseArgs({ options: { rounds: { type: "string", default: "100" }, seed: { type: "string", default: String(Date.now() % 2 ** 31) }, only: { type: "string", default: "" } } });
+const troubles: readonly Pick<Round, "trouble" | "filesystem">[] = [
+  { trouble: "kill" }, { trouble: "kill" }, { trouble: "kill" },
+  { trouble: "power cut", filesystem: "ext4" }, { trouble: "power cut", filesystem: "xfs" },
+  { trouble: "power cut, journal flushed", filesystem: "ext4" }, { trouble: "power cut, journal flushed", filesystem: "xfs" },
+];
+const random = new Random(Number(values.seed));
+const counts = { passed: 0, failed: 0 };
+console.log(`seed ${values.seed}`);
+for (let i = 0; i < Number(values.rounds); i++) {
+  const round: Round = { ...random.pick(troubles.filter(({ trouble }) => trouble.includes(values.only))), data: random.pick(["passthrough", "cached"] as const), marks: random.below(2) === 0, loadMs: 1500 };
+  const title = `${i}: ${round.trouble}${round.filesystem === undefined ? "" : ` on ${round.filesystem}`}, ${round.data}, marks ${round.marks ? "on" : "off"}`;
+  let problems: string[];
+  try {
+    problems = await runRound(round, random);
+  } catch (error) {
+    problems = [error instanceof Error ? error.stack ?? error.message : String(error)];
+  }
+  counts[problems.length === 0 ? "passed" : "failed"]++;
+  console.log([`${problems.length === 0 ? "ok    " : "FAILED"} ${title}`, ...problems].join("\n         "));
+}
+console.log(`${counts.passed} passed, ${counts.failed} failed`);
+process.exitCode = counts.failed === 0 ? 0 : 1;
