@@ -79,9 +79,13 @@ export class LayerTree {
     if (childrenOf(parent).get(name) !== node) this.#place(parent, name, node);
   }
 
-  /** Hides what lower layers have at `path`. Throws ERR_STORE_TREE for the root. */
+  /**
+   * Hides what lower layers have at `path`. Behind a file or symbolic link of this layer there is nothing to hide: umoci writes such
+   * whiteouts where a directory has become something else. Throws ERR_STORE_TREE for the root.
+   */
   whiteout(path: readonly string[]): void {
     if (path.length === 0) throw new StoreError("ERR_STORE_TREE", "expected a whiteout of a name, found the root");
+    if (this.#isBehindFile(path)) return;
     const parent = this.#directory(path, path.length - 1);
     const name = path[path.length - 1] as string;
     const same = childrenOf(parent).get(name);
@@ -152,6 +156,15 @@ export class LayerTree {
       node = next;
     }
     return node;
+  }
+
+  #isBehindFile(path: readonly string[]): boolean {
+    let node: TreeNode | undefined = this.#root;
+    for (let i = 0; i < path.length - 1 && node !== undefined; i++) {
+      node = node.children?.get(path[i] as string);
+      if (node !== undefined && node.children === undefined) return true;
+    }
+    return false;
   }
 
   #find(path: readonly string[]): TreeNode | undefined {

@@ -269,7 +269,7 @@ describe("import of images", () => {
       ["a hard link to a directory", { name: "d/", kind: "directory" }, { name: "l", kind: "hardlink", linkName: "d" }],
       ["an entry behind a symbolic link", { name: "l", kind: "symlink", linkName: "/etc" }, { name: "l/passwd" }],
       ["a directory entry behind a symbolic link", { name: "l", kind: "symlink", linkName: ".." }, { name: "l/d/", kind: "directory" }],
-      ["a whiteout behind a symbolic link", { name: "l", kind: "symlink", linkName: "/etc" }, { name: "l/.wh.passwd" }],
+      ["an opaque mark behind a symbolic link", { name: "l", kind: "symlink", linkName: "/etc" }, { name: "l/.wh..wh..opq" }],
       ["a hard link placed behind a symbolic link", { name: "f" }, { name: "l", kind: "symlink", linkName: "/etc" }, { name: "l/x", kind: "hardlink", linkName: "f" }],
       ["an empty whiteout", { name: "d/.wh." }], ["a whiteout of .", { name: ".wh.." }], ["a whiteout of ..", { name: ".wh..." }],
       ["something inside of a whiteout", { name: ".wh.d/f" }], ["a child of a file", { name: "f" }, { name: "f/g" }], ["a root that is a file", { name: "." }], ["a root that is a link", { name: "./", kind: "symlink", linkName: "/etc" }],
