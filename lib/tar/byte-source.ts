@@ -41,16 +41,17 @@ export class ByteSource {
     return view;
   }
 
+  /** Copies: a chunk may be used again by its source once the next one is asked for. */
   async #gather(length: number): Promise<Buffer> {
-    const parts: Buffer[] = [];
-    let missing = length;
-    while (missing > 0) {
-      const part = await this.some(missing);
+    const gathered = Buffer.allocUnsafe(length);
+    let done = 0;
+    while (done < length) {
+      const part = await this.some(length - done);
       if (part.length === 0) break;
-      parts.push(part);
-      missing -= part.length;
+      gathered.set(part, done);
+      done += part.length;
     }
-    return parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts);
+    return gathered.subarray(0, done);
   }
 
   /** Fetches chunks until one has bytes or the stream ends. */

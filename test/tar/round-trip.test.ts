@@ -159,6 +159,22 @@ describe("unusual but good archives", () => {
       expect(found).to.deep.equal([`a ${"x".repeat(2999)}y`, "b 12345", "d "]);
     }
   });
+  it("may come in chunks that their source uses again", async () => {
+    const body = "0123456789abcdef".repeat(200);
+    const archive = Buffer.concat([pax([["comment", "c".repeat(2000)], ["path", "x".repeat(300)]]), block({ size: body.length }), padded(body), block({ name: "b", size: 5 }), padded("12345"), end]);
+    for (const size of [100, 700, 1500]) {
+      async function* source(): AsyncGenerator<Uint8Array> {
+        const chunk = Buffer.alloc(size);
+        for (let at = 0; at < archive.length; at += size) {
+          yield chunk.subarray(0, archive.copy(chunk, 0, at, at + size));
+          chunk.fill(0xee);
+        }
+      }
+      const found: string[] = [];
+      for await (const { name, body: bytes } of readTar(source())) found.push(`${name} ${(await bytes.whole()).toString("latin1")}`);
+      expect(found).to.deep.equal([`${"x".repeat(300)} ${body}`, "b 12345"]);
+    }
+  });
   it("close their source when the reader is left early, and pass its errors on", async () => {
     let closed = false;
     async function* source(): AsyncGenerator<Uint8Array> {
