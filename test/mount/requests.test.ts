@@ -77,6 +77,36 @@ for (const data of dataModes) {
       expect(lstatSync(upper).blocks).to.equal(0);
     });
 
+    it("of making a file, giving it attributes and removing it are those the kernel cannot spare", async () => {
+      await client.do("mkdirSync", world.at("new"));
+      const work = async (name: string): Promise<void> => {
+        const fd = await client.do<number>("openSync", world.at("new", name), "wx", 0o600);
+        await client.do("fchmodSync", fd, 0o644);
+        await client.do("futimesSync", fd, 1, 1);
+        await client.do("closeSync", fd);
+        await client.do("unlinkSync", world.at("new", name));
+      };
+      for (const name of ["a", "b"]) await work(name);
+      const asked = await world.requestsOf(() => work("c"));
+      // GETATTR of the directory, whose attributes each change of a name ends. Cached: the kernel flushes the ctime of the file that goes.
+      const made = data === "cached" ? { MKNOD: 1, SETATTR: 3 } : { CREATE: 1, SETATTR: 2, RELEASE: 1 };
+      expect(asked).to.deep.equal({ LOOKUP: 1, GETATTR: 2, UNLINK: 1, ...made });
+    });
+
+    it("of deleting a tree of lower files are an UNLINK for each and a look at their directory", async () => {
+      await client.do("readdirSync", world.at("many"));
+      for (let i = 0; i < 3; i++) await client.do("unlinkSync", world.at("many", `f${i}`));
+      const asked = await world.requestsOf(async () => {
+        for (let i = 10; i < 60; i++) await client.do("unlinkSync", world.at("many", `f${i}`));
+      });
+      expect(asked).to.deep.equal({ UNLINK: 50, GETATTR: 50, ...(data === "cached" ? { SETATTR: 50 } : {}) });
+      const last = await world.requestsOf(() => client.do("rmSync", world.at("many"), { recursive: true }));
+      expect(last["UNLINK"]).to.equal(147);
+      expect(last["RMDIR"]).to.be.within(1, 2); // Node tries rmdir before it looks
+      expect(existsSync(join(world.top, "upper/many"))).to.equal(true);
+      expect(lstatSync(join(world.top, "upper/many")).isDirectory(), "a whiteout").to.equal(false);
+    });
+
     it("leave the lower layers as they were", async () => {
       await world.unmount();
       expect(world.logged).to.deep.equal([]);
