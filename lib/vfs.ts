@@ -81,6 +81,51 @@ export interface FileSystem<N extends object = object> {
   close(): void | Promise<void>;
 }
 
+/** One name of a node. */
+export interface Named<N extends object = object> {
+  readonly dir: N;
+  readonly name: Name;
+}
+
+/** A node without a name in words that another process understands, which opens the same layers and has inherited the descriptor. */
+export interface Nameless {
+  readonly type: number;
+  readonly ino: number;
+  /** Of the object in the upper layer; -1 when there is none. It belongs to the node. */
+  readonly fd: number;
+  /** Where the lower part is, as the stack counts layers; 0 when there is none. */
+  readonly layer: number;
+  readonly path: string;
+  /** The upper has the attributes, the lower part the data. */
+  readonly metacopy: boolean;
+}
+
+/** A tree whose nodes can be found again by the next process that serves it (lib/supervised). Nothing here waits but `ready…`. */
+export interface LastingFileSystem<N extends object = object> extends FileSystem<N> {
+  /** Whether the directory has the name; takes hold of nothing. */
+  has(dir: N, name: Name): boolean;
+  /** The node called so, if somebody uses it. */
+  peek(dir: N, name: Name): N | undefined;
+  /** All known names; none for the root and for what was removed. */
+  namesOf(node: N): readonly Named<N>[];
+  /** Tells two objects that were copied up from each other, also in the next process. */
+  identity(node: N): number;
+  /** Does what link() and rename() would wait for, and checks what they would: after it has returned nothing they do not wait. */
+  readyToLink(node: N, parent: N, name: Name): void | Promise<void>;
+  readyToRename(from: N, oldName: Name, to: N, newName: Name, mode: RenameMode): void | Promise<void>;
+  /** Before a node loses its last name: how to find it without. Of one that has none, given what was said `before`: whether that has changed. */
+  hold(node: N, before?: Nameless): Nameless;
+  /** The reverse; the node is held as by a lookup. Undefined when its object is gone. */
+  adopt(nameless: Nameless): N | undefined;
+  /** Its inode number, which getAttr() would say too. */
+  numberOf(node: N): number;
+  /** Gives a node the inode number that it had in the process before. */
+  renumber(node: N, ino: number): void;
+  /** What has become known since the last call that no layer says. */
+  takeNotes(): readonly string[];
+  recall(note: string): void;
+}
+
 /**
  * The bytes of one regular file, following its node: after a copy-up, reads see the new bytes.
  * Shared by all users of a node: positions are explicit and there is no file offset.

@@ -37,7 +37,7 @@ export type UpperDescription = DirectoryDescription<DirectoryUpperDescriptionOpt
 
 const layerOptions = ["id", "ids", "honour"];
 const upperOptions = [
-  ...layerOptions, "workdir", "xattrPrefix", "whiteouts", "opaqueSentinel", "volatile", "blocking", "redirect", "metacopy", "xattrPermissions",
+  ...layerOptions, "workdir", "xattrPrefix", "whiteouts", "opaqueSentinel", "volatile", "blocking", "redirect", "metacopy", "xattrPermissions", "whole", "locks",
 ];
 
 /** A directory as a read-only layer. */

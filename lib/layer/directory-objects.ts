@@ -41,6 +41,10 @@ export interface DirectoryUpperOptions extends DirectoryLayerOptions {
   readonly volatile?: boolean;
   /** Copies and syncs end before a call returns, however long they take: for a tree used without a mount, whose user waits anyway. */
   readonly blocking?: boolean;
+  /** Objects are made in the work directory and appear whole, so that one which is there after a crash lacks nothing. */
+  readonly whole?: boolean;
+  /** `locks` of this upper in the process before, which this one has inherited. */
+  readonly locks?: readonly number[];
   /** Both true by default where marks are trusted xattrs; with user xattrs kernel overlayfs would not follow them. */
   readonly redirect?: boolean;
   readonly metacopy?: boolean;

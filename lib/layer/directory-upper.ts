@@ -25,7 +25,7 @@ import type { StagingHost } from "./directory-staged.js";
 import { DiskNode, asDiskNode } from "./disk-node.js";
 import type { LayerNode } from "./layer.js";
 import { ACCESS_ACL, DEFAULT_ACL, inheritAcl } from "./posix-acl.js";
-import type { Place, RenameHow, StagedNode, UpperLayer } from "./upper.js";
+import type { KeepingUpper, Place, RenameHow, StagedNode } from "./upper.js";
 import { Whiteouts, isWhiteout, standing } from "./whiteouts.js";
 import { WorkDirectory, renameNew } from "./work-directory.js";
 
@@ -42,8 +42,9 @@ const ENOTEMPTY = -errnoOf("ENOTEMPTY");
 const YES = Buffer.from("y");
 const NO_LOSS: Loss = { node: undefined, held: -1 };
 
-export class DirectoryUpper extends DirectoryObjects implements UpperLayer {
+export class DirectoryUpper extends DirectoryObjects implements KeepingUpper {
   private readonly work: WorkDirectory;
+  private readonly whole: boolean;
   private readonly whiteouts: Whiteouts;
   private readonly staging: StagingHost;
 
@@ -55,6 +56,7 @@ export class DirectoryUpper extends DirectoryObjects implements UpperLayer {
     try {
       work = WorkDirectory.open(workdir, root, {
         temporary: options.workdir === undefined, volatile: options.volatile ?? false, blocking: options.blocking ?? false,
+        ...(options.locks === undefined ? {} : { locks: options.locks }),
       });
       return new DirectoryUpper(root, work, options);
     } catch (error) {
@@ -68,6 +70,7 @@ export class DirectoryUpper extends DirectoryObjects implements UpperLayer {
     const asked = options.xattrPrefix ?? "auto";
     super(root, options, asked === "auto" ? probePrefix(work.fd) : asked);
     this.work = work;
+    this.whole = options.whole ?? false;
     const spelling = options.whiteouts ?? "auto";
     this.whiteouts = new Whiteouts(work, spelling === "auto" ? probeWhiteouts(work, this.prefix) : spelling, this.prefix);
     this.staging = {
@@ -84,7 +87,7 @@ export class DirectoryUpper extends DirectoryObjects implements UpperLayer {
     checkNew(name, what);
     const type = what.mode & S_IFMT;
     const opaque = type === S_IFDIR && place.hidesLower;
-    if (place.overWhiteout || opaque || this.owners.overrideKey !== undefined) return this.createInWork(dir, name, what, caller, place, opaque);
+    if (place.overWhiteout || opaque || this.whole || this.owners.overrideKey !== undefined) return this.createInWork(dir, name, what, caller, place, opaque);
     const fd = this.descriptor(dir);
     const before = native.umask(caller.umask);
     const made = makeObject(fd, name, what.mode, what);
@@ -192,10 +195,10 @@ export class DirectoryUpper extends DirectoryObjects implements UpperLayer {
   }
 
   /** A node for an object without a name. */
-  private nodeHeldBy(held: number): DiskNode {
+  private nodeHeldBy(held: number, type?: number): DiskNode {
     const stat = statFd(held);
-    const shown = this.overrideKey === undefined ? stat.mode : S_IFREG;
-    const node = new DiskNode(shown & S_IFMT, this.keyOf(stat), undefined, "" as Name);
+    const shown = this.overrideKey === undefined ? stat.mode & S_IFMT : S_IFREG;
+    const node = new DiskNode(type ?? shown, this.keyOf(stat), undefined, "" as Name);
     node.held = held;
     this.nodes.set(node.key, node);
     return node;
@@ -491,6 +494,23 @@ export class DirectoryUpper extends DirectoryObjects implements UpperLayer {
     if (node === undefined) return;
     node.dropPlace(from, oldName);
     node.addPlace(to, newName);
+  }
+
+  get locks(): readonly number[] {
+    return this.work.locks;
+  }
+
+  keepOpen(layerNode: LayerNode): number {
+    const node = asDiskNode(layerNode);
+    if (node.held >= 0) return node.held;
+    // Marks are found by way of the parent: read while there is one.
+    this.rawMarks(node);
+    node.held = check(native.open(this.baseOf(node), node.name, O_PATH | O_NOFOLLOW, 0, 0), "open");
+    return node.held;
+  }
+
+  fromOpen(fd: number, type: number): DiskNode {
+    return this.nodeHeldBy(fd, type);
   }
 
   private keyOf(stat: FileStat): number | string {

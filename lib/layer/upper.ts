@@ -73,6 +73,20 @@ export interface UpperLayer extends Layer {
   sync(): void | Promise<void>;
 }
 
+/** An upper whose objects outlive the process: another one that inherits its descriptors goes on with it. */
+export interface KeepingUpper extends UpperLayer {
+  /** What makes this process the only one that changes the upper; whoever has it may open the upper by it. */
+  readonly locks: readonly number[];
+  /** A descriptor of a node's object, open until release(): with it the node needs no name. */
+  keepOpen(node: LayerNode): number;
+  /** The node of such a descriptor, which it takes over. Throws EBADF. */
+  fromOpen(fd: number, type: number): LayerNode;
+}
+
+export function keeps(upper: UpperLayer): upper is KeepingUpper {
+  return "keepOpen" in upper;
+}
+
 /** A copy-up in progress. Order: data, then xattrs, then (inside publish) owner, mode and times. */
 export interface StagedNode {
   /** By reflink, else in the kernel, holes kept; through memory where there is no descriptor. Synced before publish unless volatile. */

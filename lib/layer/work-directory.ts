@@ -30,6 +30,8 @@ export interface WorkDirectoryOptions {
   readonly volatile: boolean;
   /** Nothing is left to be done after a call. */
   readonly blocking: boolean;
+  /** The descriptors that hold the locks, of the process before this one: nothing is locked or refused anew. */
+  readonly locks?: readonly number[];
 }
 
 export class WorkDirectory {
@@ -37,7 +39,8 @@ export class WorkDirectory {
   readonly fd: number;
   private readonly path: string;
   private readonly temporary: boolean;
-  private readonly locks: readonly number[];
+  /** The directory and the upper, each open and locked. */
+  readonly locks: readonly number[];
   private readonly rubbish: Rubbish | undefined;
   private owner: { readonly uid: number; readonly gid: number } | undefined;
   private count = 0;
@@ -48,6 +51,7 @@ export class WorkDirectory {
    * left behind by a volatile mount), EBUSY (in use), EPERM (somebody else's), ENOENT.
    */
   static open(path: string, upperFd: number, options: WorkDirectoryOptions): WorkDirectory {
+    if (options.locks !== undefined) return WorkDirectory.inherit(path, options.locks, options);
     if (options.temporary) {
       const made = native.mkdir(AT_FDCWD, pathBytes(path), 0o700);
       if (made < 0 && made !== EEXIST) check(made, "mkdir", `of the work directory ${path}`);
@@ -73,6 +77,17 @@ export class WorkDirectory {
       for (const each of opened.reverse()) native.close(each);
       throw error;
     }
+  }
+
+  private static inherit(path: string, locks: readonly number[], options: WorkDirectoryOptions): WorkDirectory {
+    const result = new WorkDirectory(path, openWork(locks[0]!, path), locks, options);
+    try {
+      result.cleanAtStart(path, "incompat");
+    } catch (error) {
+      native.close(result.fd);
+      throw error;
+    }
+    return result;
   }
 
   private constructor(path: string, fd: number, locks: readonly number[], options: WorkDirectoryOptions) {
@@ -178,8 +193,9 @@ export class WorkDirectory {
     }
   }
 
-  private cleanAtStart(path: string): void {
+  private cleanAtStart(path: string, keep?: string): void {
     for (const { name } of listDirectory(this.fd)) {
+      if (name === keep) continue;
       if (name === "incompat") this.refuseIncompat(path);
       // Names given out below must not meet leftovers that are still to be removed.
       const moved = `old${this.nextName()}`;

@@ -32,6 +32,11 @@ export class Inodes {
     return first === undefined || first === own ? lower : own;
   }
 
+  /** A number given by the process before: not to be given again. */
+  taken(number: number): void {
+    if (number >= this.nextOdd) this.nextOdd = number + 1;
+  }
+
   of(space: string, ino: number): number {
     const index = this.spaces.get(space)!;
     if (!this.narrow && ino < SPACE && index < MAX_SPACES) return index * SPACE + ino;

@@ -40,13 +40,20 @@ function newNode(tree: Tree, type: number, made: Node["upper"] & object): Node {
   return node;
 }
 
-export function link(tree: Tree, node: Node, parent: Node, name: Name): void | Promise<void> {
-  const upper = writableUpper(tree, "link");
+/** The checks of a link, and what it may have to wait for. */
+export function readyToLink(tree: Tree, node: Node, parent: Node, name: Name): void | Promise<void> {
+  writableUpper(tree, "link");
   if (node.isDirectory) throw new FsError("EPERM", "link", "of a directory");
   const table = livingTable(tree, parent, "link");
   if (table.slots.has(name)) throw new FsError("EEXIST", "link", name);
-  const wait = copyUp(tree, node);
+  return copyUp(tree, node);
+}
+
+export function link(tree: Tree, node: Node, parent: Node, name: Name): void | Promise<void> {
+  const wait = readyToLink(tree, node, parent, name);
   if (wait !== undefined) return wait.then(() => link(tree, node, parent, name));
+  const upper = writableUpper(tree, "link");
+  const table = tree.table(parent);
   const dir = copyUpDirectory(tree, parent);
   keepDataFound(tree, node);
   upper.link(node.upper!, dir, name, { overWhiteout: table.whiteouts.has(name), hidesLower: table.covered.has(name) });
@@ -101,20 +108,30 @@ function keepOtherLinks(tree: Tree, node: Node): void {
   }
 }
 
-export function rename(tree: Tree, from: Node, oldName: Name, to: Node, newName: Name, mode: RenameMode): void | Promise<void> {
-  const upper = writableUpper(tree, "rename");
+/** The checks of a rename; then everything that moves is brought into the upper, findable from its new place. */
+export function readyToRename(tree: Tree, from: Node, oldName: Name, to: Node, newName: Name, mode: RenameMode): void | Promise<void> {
+  writableUpper(tree, "rename");
   const source = existing(tree, from, oldName, "rename");
-  const targetTable = livingTable(tree, to, "rename");
+  livingTable(tree, to, "rename");
   const target = tree.child(to, newName);
   if (source === target) return;
   checkRename(tree, source, target, newName, mode);
-
-  // Everything that moves must be in the upper, and findable from its new place.
-  const exchange = mode === "exchange";
-  for (const moving of exchange ? [source, target!] : [source]) {
+  for (const moving of mode === "exchange" ? [source, target!] : [source]) {
     const wait = prepareMove(tree, moving);
-    if (wait !== undefined) return wait.then(() => rename(tree, from, oldName, to, newName, mode));
+    if (wait !== undefined) return wait;
   }
+}
+
+export function rename(tree: Tree, from: Node, oldName: Name, to: Node, newName: Name, mode: RenameMode): void | Promise<void> {
+  const wait = readyToRename(tree, from, oldName, to, newName, mode);
+  if (wait !== undefined) return wait.then(() => rename(tree, from, oldName, to, newName, mode));
+  const upper = writableUpper(tree, "rename");
+  const source = existing(tree, from, oldName, "rename");
+  const targetTable = tree.table(to);
+  const target = tree.child(to, newName);
+  if (source === target) return;
+
+  const exchange = mode === "exchange";
   const fromDir = copyUpDirectory(tree, from);
   const toDir = copyUpDirectory(tree, to);
   const sourceTable = tree.table(from);

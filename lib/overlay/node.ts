@@ -41,7 +41,7 @@ export class Node {
   /** S_IF* bits. */
   readonly type: number;
   /** As the mount numbers it; the same after copy-up, rename and remount. */
-  readonly ino: number;
+  ino: number;
   /** All known names; none for the root, and once the last was removed. A directory has at most one. */
   place: Place | undefined;
   upper: LayerNode | undefined;

@@ -7,13 +7,13 @@ import { FsError } from "../base/errors.js";
 import { O_ACCMODE, O_RDONLY, O_TRUNC, S_IFREG } from "../base/mode.js";
 import type { Name } from "../base/name.js";
 import type { Layer } from "../layer/layer.js";
-import type { UpperLayer } from "../layer/upper.js";
-import type { Caller, DirEntry, FileSystem, NewNode, OpenFile, RenameMode, StatFs } from "../vfs.js";
-import { ALL, copyUp, copyUpChanged, writableUpper } from "./copy-up.js";
+import { keeps } from "../layer/upper.js";
+import type { KeepingUpper, UpperLayer } from "../layer/upper.js";
+import type { Caller, DirEntry, LastingFileSystem, Named, Nameless, NewNode, OpenFile, RenameMode, StatFs } from "../vfs.js";
+import { ALL, copyUp, copyUpChanged, redirectOf, writableUpper } from "./copy-up.js";
 import { MergedFile } from "./merged-file.js";
 import * as namespace from "./namespace.js";
-import { slotType } from "./node.js";
-import type { Node } from "./node.js";
+import { Node, Table, UPPER, slotType } from "./node.js";
 import { Stack } from "./stack.js";
 import type { StackOptions } from "./stack.js";
 import { Tree } from "./tree.js";
@@ -25,7 +25,7 @@ export interface OverlayOptions extends StackOptions {
 
 export type { Node as OverlayNode };
 
-export class Overlay implements FileSystem<Node> {
+export class Overlay implements LastingFileSystem<Node> {
   private readonly tree: Tree;
   private readonly stack: Stack;
   private readonly staticNlink: boolean;
@@ -185,6 +185,99 @@ export class Overlay implements FileSystem<Node> {
     if (node === undefined) return 0;
     this.tree.dropUnused(node);
     return node.ino;
+  }
+
+  // ── for the next process that serves this tree ──
+
+  has(dir: Node, name: Name): boolean {
+    return this.tree.table(dir).slots.has(name);
+  }
+
+  peek(dir: Node, name: Name): Node | undefined {
+    const slot = this.tree.table(dir).slots.get(name);
+    return slot instanceof Node ? slot : undefined;
+  }
+
+  namesOf(node: Node): readonly Named<Node>[] {
+    return node.places();
+  }
+
+  identity(node: Node): number {
+    return node.upper === undefined ? node.ino : this.stack.upper!.attr(node.upper).ino;
+  }
+
+  readyToLink(node: Node, parent: Node, name: Name): void | Promise<void> {
+    return namespace.readyToLink(this.tree, node, parent, name);
+  }
+
+  readyToRename(from: Node, oldName: Name, to: Node, newName: Name, mode: RenameMode): void | Promise<void> {
+    return namespace.readyToRename(this.tree, from, oldName, to, newName, mode);
+  }
+
+  /** Throws EOPNOTSUPP for an upper that keeps no descriptors. */
+  hold(node: Node, before?: Nameless): Nameless {
+    const { type, ino, metacopy } = node;
+    const fd = node.upper === undefined ? -1 : this.keeper("hold").keepOpen(node.upper);
+    const part = node.upper === undefined || metacopy ? node.lowers[0] : undefined;
+    if (part === undefined) return { type, ino, fd, layer: 0, path: "", metacopy: false };
+    return { type, ino, fd, layer: part.layer, path: node.place === undefined && before !== undefined ? before.path : this.pathBelow(node), metacopy };
+  }
+
+  /** From the stack's root to a lower part, as a redirect to it would say. */
+  private pathBelow(node: Node): string {
+    if (node.isDirectory) return this.tree.lowerPath(node);
+    if (node.redirect === undefined) return redirectOf(this.tree, node);
+    return node.redirect.startsWith("/") ? node.redirect : `${this.tree.lowerPath(node.place!.dir)}/${node.redirect}`;
+  }
+
+  adopt(nameless: Nameless): Node | undefined {
+    const { type, ino, fd, layer, path, metacopy } = nameless;
+    const upper = fd < 0 ? undefined : this.keeper("adopt").fromOpen(fd, type);
+    const part = metacopy ? this.stack.dataOf([], "" as Name, path, UPPER) : layer > 0 ? this.stack.partAt(layer, path) : undefined;
+    if (part === undefined && (upper === undefined || metacopy)) return undefined;
+    const node = new Node(type, ino, upper, part === undefined ? [] : [part]);
+    node.removed = true;
+    node.held = true;
+    node.metacopy = metacopy;
+    if (metacopy) node.redirect = path;
+    if (node.isDirectory) node.table = new Table(this.tree.tick());
+    // Other names of it are to be found as this node.
+    else if (upper !== undefined && this.stack.upper!.attr(upper).nlink > 0) this.tree.remember(node, upper);
+    else if (upper === undefined && this.stack.layer(part!.layer).attr(part!.node).nlink > 1) this.tree.remember(node, part!.node);
+    return node;
+  }
+
+  /** See KeepingUpper; none without an upper. */
+  locks(): readonly number[] {
+    return this.stack.upper === undefined ? [] : this.keeper("mount").locks;
+  }
+
+  private keeper(syscall: string): KeepingUpper {
+    const { upper } = this.stack;
+    if (upper === undefined || !keeps(upper)) throw new FsError("EOPNOTSUPP", syscall, "in an upper that lives and dies with its process");
+    return upper;
+  }
+
+  numberOf(node: Node): number {
+    return node.ino;
+  }
+
+  renumber(node: Node, ino: number): void {
+    this.stack.inodes.taken(ino);
+    if (node.ino === ino) return;
+    node.ino = ino;
+    node.attr = undefined;
+  }
+
+  takeNotes(): readonly string[] {
+    const { notes } = this.tree;
+    if (notes !== undefined && notes.length === 0) return notes;
+    this.tree.notes = [];
+    return notes ?? [];
+  }
+
+  recall(note: string): void {
+    this.tree.recall(note);
   }
 
   sync(): void | Promise<void> {

@@ -107,6 +107,12 @@ export class Stack {
     return this.walk(roots, redirect, budget);
   }
 
+  /** What one layer has at a path from the stack's roots; undefined when that is nothing. */
+  partAt(layer: number, path: string): Part | undefined {
+    if (layer >= this.dataFrom) return this.walk([{ layer, node: this.layer(layer).root }], path, MAX_REDIRECTS)[0];
+    return this.redirected([], path, layer - 1).find((part) => part.layer === layer);
+  }
+
   /** True for a metadata-only file whose data may be in a data layer: as in the kernel it is looked for when it is opened, not before. */
   isLate(redirect: string | undefined): boolean {
     return this.hasDataLayers && redirect?.startsWith("/") === true;

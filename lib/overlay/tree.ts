@@ -19,6 +19,8 @@ export class Tree {
   /** Links of lower files that are hidden by now: "layer ino" -> count. Known for this mount only. */
   private readonly hiddenLinks = new Map<string, number>();
   private clock = 0;
+  /** Changes of `hiddenLinks` for the next process that serves this mount; undefined while nobody asks. */
+  notes: string[] | undefined;
 
   constructor(stack: Stack) {
     this.stack = stack;
@@ -268,7 +270,14 @@ export class Tree {
     const key = linkKey(node);
     const part = node.lowers[0];
     if (key === undefined || part === undefined || this.stack.layer(part.layer).attr(part.node).nlink <= 1) return;
-    this.hiddenLinks.set(key, (this.hiddenLinks.get(key) ?? 0) + 1);
+    const count = (this.hiddenLinks.get(key) ?? 0) + 1;
+    this.hiddenLinks.set(key, count);
+    this.notes?.push(`${key}=${count}`);
+  }
+
+  recall(note: string): void {
+    const [key = "", count] = note.split("=");
+    this.hiddenLinks.set(key, Number(count));
   }
 
   hiddenLinksOf(node: Node): number {
