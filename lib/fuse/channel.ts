@@ -32,6 +32,8 @@ export interface Channel {
   /** Registers descriptor `fd` as a backing file; returns its id (> 0) or a negative errno. The kernel holds its own reference. */
   backingOpen(fd: number): number;
   backingClose(id: number): void;
+  /** Delivers nothing more, and keeps the connection open. */
+  pause?(): void;
   /** Delivers nothing more and closes the connection. Idempotent; does not call ended(). */
   stop(): void;
 }

@@ -23,15 +23,22 @@ export class DeviceChannel implements Channel {
   readonly kind = "device";
   readonly #fd: number;
   readonly #native: NativeBinding;
-  readonly #buffer = Buffer.alloc(MESSAGE_SIZE);
+  readonly #buffer: Buffer;
+  readonly #beforeRead: (() => void) | undefined;
   readonly #placement: Placement;
   #listener: ChannelListener | undefined;
   #watch = 0;
+  #paused = false;
   #stopped = false;
 
-  /** Owns `fd`, an open and mounted /dev/fuse with O_NONBLOCK, and closes it in stop(). */
-  constructor(fd: number, binding: NativeBinding = native) {
+  /**
+   * Owns `fd`, an open and mounted /dev/fuse with O_NONBLOCK, and closes it in stop(). Requests are read into `buffer`, when one is given,
+   * and `beforeRead` is called before each.
+   */
+  constructor(fd: number, binding: NativeBinding = native, buffer: Buffer = Buffer.alloc(MESSAGE_SIZE), beforeRead?: () => void) {
     this.#fd = fd;
+    this.#buffer = buffer;
+    this.#beforeRead = beforeRead;
     this.#native = binding;
     this.#placement = new Placement(binding);
   }
@@ -59,16 +66,23 @@ export class DeviceChannel implements Channel {
     this.#native.backingClose(this.#fd, id);
   }
 
+  pause(): void {
+    if (this.#paused || this.#stopped || this.#listener === undefined) return;
+    this.#paused = true;
+    this.#native.unwatch(this.#watch);
+  }
+
   stop(): void {
     if (this.#stopped) return;
+    this.pause();
     this.#stopped = true;
-    if (this.#listener !== undefined) this.#native.unwatch(this.#watch);
     this.#placement.end();
     this.#native.close(this.#fd);
   }
 
   #turn(listener: ChannelListener): void {
-    for (let served = 0; served < TURN && !this.#stopped; served++) {
+    for (let served = 0; served < TURN && !this.#stopped && !this.#paused; served++) {
+      this.#beforeRead?.();
       const length = this.#native.fuseRead(this.#fd, this.#buffer);
       if (length > 0) {
         this.#placement.request(this.#buffer.readUInt32LE(IN_HEADER.pid));

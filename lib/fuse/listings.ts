@@ -16,14 +16,38 @@ export interface Listing {
   readonly version: number;
   /** undefined where a name has gone. */
   readonly entries: readonly (DirEntry | undefined)[];
+  /** The position of each entry, ascending; undefined when that is its index. */
+  readonly cookies: Float64Array | undefined;
+}
+
+/** The first index that comes after `position`, which is 0 or what positionOf() said. */
+export function indexAfter({ cookies }: Listing, position: number): number {
+  if (cookies === undefined) return position;
+  let low = 0;
+  let high = cookies.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (cookies[middle]! > position) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+/** Where a reader goes on after the entry at `index`. */
+export function positionOf({ cookies }: Listing, index: number): number {
+  return cookies === undefined ? index + 1 : cookies[index]!;
 }
 
 export class Listings {
   readonly #tree: FileSystem;
   readonly #kept = new LRUCache<NodeEntry, Listing>({ max: KEPT });
 
-  constructor(tree: FileSystem) {
+  readonly #byName: boolean;
+
+  /** `byName`: positions come from the names alone, so that they mean the same to another process. */
+  constructor(tree: FileSystem, byName = false) {
     this.#tree = tree;
+    this.#byName = byName;
   }
 
   /** The snapshot to go on with from `position`; at 0 one that is up to date. */
@@ -33,7 +57,8 @@ export class Listings {
     const version = this.#tree.dirVersion(entry.node);
     if (kept !== undefined && kept.version === version) return kept;
     const fresh = this.#tree.openDir(entry.node);
-    const listing = { version, entries: kept === undefined ? fresh : inOldPlaces(kept.entries, fresh) };
+    const listing = this.#byName ? inOrderOfNames(version, fresh)
+      : { version, entries: kept === undefined ? fresh : inOldPlaces(kept.entries, fresh), cookies: undefined };
     this.#kept.set(entry, listing);
     return listing;
   }
@@ -41,6 +66,31 @@ export class Listings {
   drop(entry: NodeEntry): void {
     this.#kept.delete(entry);
   }
+}
+
+/**
+ * Ordered by a hash of 48 bits. Two names with one hash get neighbouring positions; only a reader between the two, when one of them
+ * goes, could then miss the other.
+ */
+function inOrderOfNames(version: number, fresh: readonly DirEntry[]): Listing {
+  const hashed = fresh.map((entry) => ({ entry, cookie: hashOf(entry.name) }));
+  hashed.sort((a, b) => a.cookie - b.cookie || (a.entry.name < b.entry.name ? -1 : 1));
+  const cookies = new Float64Array(hashed.length);
+  let last = 0;
+  hashed.forEach(({ cookie }, i) => (cookies[i] = last = Math.max(cookie, last + 1)));
+  return { version, entries: hashed.map(({ entry }) => entry), cookies };
+}
+
+/** FNV-1a twice, with different beginnings: 1…2^48. The same in every release, for mounts outlive upgrades. */
+function hashOf(name: string): number {
+  let low = 0x811c9dc5;
+  let high = 0x1b873593;
+  for (let i = 0; i < name.length; i++) {
+    low = Math.imul(low ^ name.charCodeAt(i), 0x01000193);
+    high = Math.imul(high ^ name.charCodeAt(i), 0x01000193);
+    high ^= high >>> 15;
+  }
+  return (high >>> 16) * 2 ** 32 + (low >>> 0) + 1;
 }
 
 function inOldPlaces(old: readonly (DirEntry | undefined)[], fresh: readonly DirEntry[]): readonly (DirEntry | undefined)[] {

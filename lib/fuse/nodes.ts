@@ -48,10 +48,12 @@ export class NodeTable {
   /** Nodes with detached entries; nearly always empty. */
   readonly #detached = new Map<object, Set<NodeEntry>>();
   readonly #dropped: (entry: NodeEntry, lastOfNode: boolean) => void;
+  readonly #touched: ((entry: NodeEntry) => void) | undefined;
 
-  /** `dropped` is called for each entry that goes, with true when no other entry stands for its node. */
-  constructor(root: object, dropped: (entry: NodeEntry, lastOfNode: boolean) => void) {
+  /** `dropped` is called for each entry that goes, with true when no other entry stands for its node; `touched` for each that changes. */
+  constructor(root: object, dropped: (entry: NodeEntry, lastOfNode: boolean) => void, touched?: (entry: NodeEntry) => void) {
     this.#dropped = dropped;
+    this.#touched = touched;
     this.root = new NodeEntry(FUSE_ROOT_ID, root);
     this.root.lookups = 1;
     this.#byId.set(FUSE_ROOT_ID, this.root);
@@ -78,7 +80,30 @@ export class NodeTable {
       this.#current.set(node, entry);
     }
     entry.lookups++;
+    this.#touched?.(entry);
     return entry;
+  }
+
+  /** An entry of the process before, which no later one may be given the nodeid of. */
+  restore(nodeid: number, node: object, lookups: number, detached: boolean): NodeEntry {
+    if (nodeid === FUSE_ROOT_ID) return this.root;
+    const entry = new NodeEntry(nodeid, node);
+    entry.lookups = lookups;
+    this.#byId.set(nodeid, entry);
+    if (detached) this.detach(entry);
+    else this.#current.set(node, entry);
+    this.reserve(nodeid + 1);
+    return entry;
+  }
+
+  /** The nodeid that the next new entry gets. */
+  get next(): number {
+    return this.#next;
+  }
+
+  /** Nodeids below `next` have been given already. */
+  reserve(next: number): void {
+    this.#next = Math.max(this.#next, next);
   }
 
   /** Takes `lookups` back. A count that the kernel never got, or an unknown nodeid, is ignored: there is nobody to tell. */
@@ -86,6 +111,7 @@ export class NodeTable {
     const entry = this.#byId.get(nodeid);
     if (entry === undefined || entry === this.root) return;
     entry.lookups -= lookups;
+    this.#touched?.(entry);
     if (entry.lookups > 0) return;
     this.#byId.delete(nodeid);
     const { node } = entry;
@@ -99,6 +125,7 @@ export class NodeTable {
   detach(entry: NodeEntry): void {
     if (entry.detached) return;
     entry.detached = true;
+    this.#touched?.(entry);
     if (this.#current.get(entry.node) === entry) this.#current.delete(entry.node);
     const set = this.#detached.get(entry.node);
     if (set === undefined) this.#detached.set(entry.node, new Set([entry]));

@@ -27,9 +27,11 @@ export class Backings {
   readonly #idle: LRUCache<NodeEntry, Backing>;
   readonly #slots = new Float64Array(32);
   readonly #reasons = new Set<number>();
+  readonly #touched: ((entry: NodeEntry) => void) | undefined;
   #enabled = true;
 
-  constructor(channel: Channel, identify: Identify, idleCapacity: number, log: (message: string) => void) {
+  constructor(channel: Channel, identify: Identify, idleCapacity: number, log: (message: string) => void, touched?: (entry: NodeEntry) => void) {
+    this.#touched = touched;
     this.#channel = channel;
     this.#identify = identify;
     this.#log = log;
@@ -46,6 +48,7 @@ export class Backings {
    * `mustCache` asks for ordinary I/O, in which the kernel tells us of every write.
    */
   open(entry: NodeEntry, file: OpenFile, mustCache: boolean): number {
+    this.#touched?.(entry);
     if (entry.opens > 0 && entry.ioMode === "cached") {
       entry.opens++;
       return CACHED;
@@ -66,10 +69,16 @@ export class Backings {
   /** One open less. A count that the kernel never made is ignored. */
   close(entry: NodeEntry): void {
     if (entry.opens === 0) return;
+    this.#touched?.(entry);
     entry.opens--;
     if (entry.opens > 0) return;
     entry.ioMode = "closed";
     if (entry.backing !== undefined) this.#idle.set(entry, entry.backing);
+  }
+
+  /** An entry of the process before, which has told the kernel of its backing. */
+  restore(entry: NodeEntry): void {
+    if (entry.backing !== undefined && entry.opens === 0) this.#idle.set(entry, entry.backing);
   }
 
   /** Closes the backing of an entry that is forgotten. */
@@ -118,6 +127,7 @@ export class Backings {
   }
 
   #release(entry: NodeEntry, backing: Backing): void {
+    this.#touched?.(entry);
     entry.backing = undefined;
     this.#channel.backingClose(backing.id);
   }

@@ -4,7 +4,7 @@
  */
 import {
   FUSE_ASYNC_DIO, FUSE_ASYNC_READ, FUSE_ATOMIC_O_TRUNC, FUSE_BIG_WRITES, FUSE_CACHE_SYMLINKS, FUSE_DIRECT_IO_ALLOW_MMAP, FUSE_DO_READDIRPLUS,
-  FUSE_DONT_MASK, FUSE_HANDLE_KILLPRIV_V2, FUSE_INIT_EXT, FUSE_KERNEL_MINOR_VERSION, FUSE_MAX_PAGES,
+  FUSE_DONT_MASK, FUSE_HANDLE_KILLPRIV_V2, FUSE_HAS_RESEND, FUSE_INIT_EXT, FUSE_KERNEL_MINOR_VERSION, FUSE_MAX_PAGES,
   FUSE_NO_EXPORT_SUPPORT, FUSE_NO_OPEN_SUPPORT, FUSE_NO_OPENDIR_SUPPORT, FUSE_PARALLEL_DIROPS, FUSE_PASSTHROUGH, FUSE_POSIX_ACL, FUSE_SETXATTR_EXT, FUSE_WRITEBACK_CACHE,
 } from "./wire/abi.js";
 
@@ -22,6 +22,8 @@ export interface PolicyOptions {
   readonly dataMode: DataMode;
   /** Flags of the high word that the channel has a use for. */
   readonly channelWants2?: number;
+  /** Positions in a directory must mean the same to the next process that serves it, and the kernel must be able to send requests again. */
+  readonly lasting?: boolean;
   /** Default true. */
   readonly acl?: boolean;
   /** Lifetime of names and attributes in the kernel, seconds; default for ever. */
@@ -82,7 +84,7 @@ export function negotiate(offer: Offer, options: PolicyOptions): Policy {
   // WRITEBACK_CACHE exclude each other: the kernel would silently drop passthrough.
   const cached = FUSE_WRITEBACK_CACHE | FUSE_NO_OPEN_SUPPORT;
   const wanted = always | (options.acl === false ? 0 : FUSE_POSIX_ACL) | (wantsPassthrough ? FUSE_ATOMIC_O_TRUNC : cached);
-  const wanted2 = FUSE_DIRECT_IO_ALLOW_MMAP | FUSE_NO_EXPORT_SUPPORT | (passthrough ? FUSE_PASSTHROUGH : 0) | (options.channelWants2 ?? 0);
+  const wanted2 = FUSE_DIRECT_IO_ALLOW_MMAP | FUSE_NO_EXPORT_SUPPORT | (passthrough ? FUSE_PASSTHROUGH : 0) | (options.channelWants2 ?? 0) | (options.lasting === true ? FUSE_HAS_RESEND : 0);
   const flags = offer.flags & wanted;
   const lifetime = options.timeoutSec ?? FOREVER_SEC;
   return {

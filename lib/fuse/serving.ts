@@ -41,6 +41,8 @@ export interface Serving {
   status(): ServerStatus;
   /** Tells the kernel at once that the attributes of `entry` are out of date. Before the answer's body is encoded, and for an inode that the kernel knows. */
   invalidate(entry: NodeEntry): void;
+  /** Something of this entry has changed that is not NodeTable's or Backings's to change. */
+  touched(entry: NodeEntry): void;
   /** After the answer to this request is sent, tells the kernel that the attributes of `entry` are out of date. */
   invalidateAfter(entry: NodeEntry): void;
 }

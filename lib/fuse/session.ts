@@ -18,9 +18,10 @@ import { NodeTable, type NodeEntry } from "./nodes.js";
 import { operations, type TableEntry } from "./operations/table.js";
 import { Backings } from "./passthrough.js";
 import { nothingAgreed, type Policy, type PolicyOptions } from "./policy.js";
+import type { Recorder, Resumption } from "./recorder.js";
 import { NO_REPLY, type Outcome, type Serving } from "./serving.js";
 import type { ServerStatus, WaitingRequest } from "./status.js";
-import { FUSE_KERNEL_VERSION } from "./wire/abi.js";
+import { FUSE_BATCH_FORGET, FUSE_FORGET, FUSE_KERNEL_VERSION, FUSE_UNIQUE_RESEND, IN_HEADER, OUT_HEADER } from "./wire/abi.js";
 import { Reply } from "./wire/reply.js";
 import { Request } from "./wire/request.js";
 
@@ -33,6 +34,8 @@ export interface SessionOptions extends PolicyOptions {
   readonly log?: (message: string) => void;
   /** The calls used besides the channel's; tests give their own. */
   readonly binding?: Pick<NativeBinding, "statx" | "copyRange">;
+  /** Told of all that another process would need to go on with this session. */
+  readonly recorder?: Recorder;
 }
 
 const EIO = -errnoOf("EIO");
@@ -71,6 +74,8 @@ export class Session implements Serving {
   /** Operations that have promised their answer, in the order in which they came. */
   readonly #pending = new Set<PendingRequest>();
   readonly #startedMs = performance.now();
+  readonly #recorder: Recorder | undefined;
+  #whenIdle: (() => void) | undefined;
   #ended = false;
   #error: Error | undefined;
   #settleReady!: { resolve: (policy: Policy) => void; reject: (error: Error) => void };
@@ -84,10 +89,13 @@ export class Session implements Serving {
     this.native = options.binding ?? native;
     this.#log = carefully(options.log ?? ((message) => process.stderr.write(`stratafs: ${message}\n`)));
     this.files = new OpenFiles(tree, Math.max(16, options.openFiles ?? defaultOpenFiles()));
-    this.listings = new Listings(tree);
+    const { recorder } = options;
+    this.#recorder = recorder;
+    const touched = recorder === undefined ? undefined : (entry: NodeEntry): void => recorder.touched(entry);
+    this.listings = new Listings(tree, options.lasting);
     const identify = (fd: number, out: Float64Array): number => this.native.statx(fd, "", AT_EMPTY_PATH, out);
-    this.backings = new Backings(channel, identify, Math.max(1, options.idleBackings ?? 1024), this.#log);
-    this.nodes = new NodeTable(tree.root, (entry, lastOfNode) => this.#dropped(entry, lastOfNode));
+    this.backings = new Backings(channel, identify, Math.max(1, options.idleBackings ?? 1024), this.#log, touched);
+    this.nodes = new NodeTable(tree.root, (entry, lastOfNode) => this.#dropped(entry, lastOfNode), touched);
     this.ready = new Promise((resolve, reject) => (this.#settleReady = { resolve, reject }));
     this.closed = new Promise((resolve, reject) => (this.#settleClosed = { resolve, reject }));
     // Whoever does not ask is not told by a crash.
@@ -100,6 +108,23 @@ export class Session implements Serving {
       request: (bytes, length) => this.#serve(bytes, length),
       ended: (error) => this.#end(error),
     });
+  }
+
+  /** In place of start(), with nodes and backings as the process before left them: what it had not answered is sent again. */
+  resume({ policy, stale, unread }: Resumption): void {
+    this.policy = policy;
+    this.#settleReady.resolve(policy);
+    if (unread !== undefined && isForget(unread.bytes)) this.#serve(unread.bytes, unread.length);
+    this.#stale.push(...stale);
+    this.#notify();
+    this.start();
+    this.channel.send(this.reply.bytes, this.reply.resend());
+  }
+
+  /** Takes no more requests; resolves when all that were taken are answered. The connection stays open. */
+  async pause(): Promise<void> {
+    this.channel.pause?.();
+    if (this.#pending.size > 0) await new Promise<void>((resolve) => (this.#whenIdle = resolve));
   }
 
   /** Ends the connection from this side: what still asks gets ENOTCONN. Unmounting is mountpoint.ts's, and the usual way to end. */
@@ -155,6 +180,10 @@ export class Session implements Serving {
     this.channel.send(this.reply.bytes, this.reply.invalidateAttributes(entry.nodeid));
   }
 
+  touched(entry: NodeEntry): void {
+    this.#recorder?.touched(entry);
+  }
+
   invalidateAfter(entry: NodeEntry): void {
     this.#stale.push(entry);
   }
@@ -171,6 +200,10 @@ export class Session implements Serving {
       return;
     }
     if (operation === undefined) return this.#send(uniqueLo, uniqueHi, ENOSYS);
+    if (this.#recorder !== undefined) {
+      const answer = this.#recorder.begin(uniqueLo, (uniqueHi & ~FUSE_UNIQUE_RESEND) >>> 0, (uniqueHi & FUSE_UNIQUE_RESEND) !== 0);
+      if (answer !== undefined) return this.#repeat(answer, uniqueHi);
+    }
     const { nodeid } = request;
     let outcome: Outcome;
     try {
@@ -186,7 +219,8 @@ export class Session implements Serving {
       this.#wait(outcome, operation, nodeid, uniqueLo, uniqueHi);
       return;
     }
-    if (outcome !== NO_REPLY && operation.answered) this.#send(uniqueLo, uniqueHi, outcome);
+    if (outcome !== NO_REPLY && operation.answered) this.#answer(operation.once, uniqueLo, uniqueHi, outcome);
+    this.#recorder?.ended();
     if (this.#stale.length > 0) this.#notify();
   }
 
@@ -202,6 +236,7 @@ export class Session implements Serving {
       }
       this.#finish(outcome, operation, nodeid, uniqueLo, uniqueHi);
       this.#pending.delete(pending);
+      if (this.#pending.size === 0) this.#whenIdle?.();
       this.#closeWhenIdle();
     };
     promise.then(settled, (error: unknown) => settled(() => this.#failure(error, operation, nodeid)));
@@ -214,6 +249,21 @@ export class Session implements Serving {
     const cause = error instanceof Error ? error.stack ?? error.message : String(error);
     this.#log(`${operation.name} of nodeid ${nodeid} failed unexpectedly: ${cause}`);
     return errno === ENOSYS ? EIO : errno;
+  }
+
+  #answer(once: boolean, uniqueLo: number, uniqueHi: number, outcome: number): void {
+    if (this.#recorder !== undefined) {
+      const length = this.reply.seal(uniqueLo, uniqueHi, outcome < 0 ? outcome : 0, outcome < 0 ? 0 : outcome);
+      this.#recorder.answering(this.reply.bytes, length, once, this.#stale);
+    }
+    this.#send(uniqueLo, uniqueHi, outcome);
+  }
+
+  /** Sends an answer of the process before, which may or may not have been sent. */
+  #repeat(answer: Uint8Array, uniqueHi: number): void {
+    this.reply.bytes.set(answer);
+    this.reply.bytes.writeUInt32LE(uniqueHi, OUT_HEADER.unique + 4);
+    this.channel.send(this.reply.bytes, answer.length);
   }
 
   /** `outcome` is a body's length, or a negative errno. */
@@ -256,6 +306,11 @@ export class Session implements Serving {
     if (this.#error === undefined) this.#settleClosed.resolve();
     else this.#settleClosed.reject(this.#error);
   }
+}
+
+function isForget(bytes: Buffer): boolean {
+  const opcode = bytes.readUInt32LE(IN_HEADER.opcode);
+  return opcode === FUSE_FORGET || opcode === FUSE_BATCH_FORGET;
 }
 
 /** A log that throws must not end the mount. */

@@ -1,10 +1,11 @@
 /**
- * READDIR, READDIRPLUS, FSYNCDIR. Offsets: 0 is before ".", 1 before "..", then 2 + position in the snapshot (listings.ts).
+ * READDIR, READDIRPLUS, FSYNCDIR. Offsets: 0 is before ".", 1 before "..", then 2 + position in the listing (listings.ts).
  * Always true: after the first entry of an answer there is no error, because the lookups of that entry are counted already.
  */
 import { errnoOf } from "../../base/errors.js";
 import { S_IFDIR } from "../../base/mode.js";
 import type { DirEntry } from "../../vfs.js";
+import { indexAfter, positionOf } from "../listings.js";
 import type { NodeEntry } from "../nodes.js";
 import { replyEntry, then, type Operation, type Serving } from "../serving.js";
 import { direntSize } from "../wire/reply.js";
@@ -27,19 +28,20 @@ function list(s: Serving, plus: boolean): number {
   const dir = s.nodes.get(request.nodeid);
   const offset = request.u64(READ_IN.offset);
   const room = Math.min(request.u32(READ_IN.size), MAX_WRITE);
-  const { entries } = s.listings.at(dir, offset);
+  const listing = s.listings.at(dir, offset);
+  const { entries } = listing;
   let used = 0;
   if (offset === 0 && used + DOT_ROOM <= room) used = dot(s, used, ".", dir.node, 1, plus);
   if (offset <= 1 && used + DOT_ROOM <= room) used = dot(s, used, "..", s.tree.parentOf(dir.node) ?? dir.node, 2, plus);
   const head = plus ? ENTRY_OUT.SIZE : 0;
-  for (let i = Math.max(0, offset - 2); i < entries.length; i++) {
+  for (let i = indexAfter(listing, Math.max(0, offset - 2)); i < entries.length; i++) {
     const entry = entries[i];
     if (entry === undefined) continue;
     if (used + head + direntSize(entry.name.length) > room) break;
     const ino = plus ? lookupInto(s, used, dir, entry) : inoOf(entry);
     if (ino === GONE) continue;
     used += head;
-    used += s.reply.dirent(used, entry.name, ino, entry.type, i + 3);
+    used += s.reply.dirent(used, entry.name, ino, entry.type, positionOf(listing, i) + 2);
   }
   return used;
 }

@@ -57,7 +57,10 @@ export const release: Operation = (s) => {
 /** Opens a node that the kernel does not know yet, and answers with both; the lookup is taken back if that fails. */
 function openNew(s: Serving, node: object, access: Access, flags: number): Outcome {
   const entry = s.nodes.enter(node);
-  entry.mappedUnseen = s.policy.passthrough && mappable(flags);
+  if (s.policy.passthrough && mappable(flags)) {
+    entry.mappedUnseen = true;
+    s.touched(entry);
+  }
   const failed = (error: unknown): never => {
     s.nodes.forget(entry.nodeid, 1);
     throw error;
@@ -92,6 +95,7 @@ function replyOpen(s: Serving, offset: number, entry: NodeEntry, file: OpenFile,
 function noteMappable(s: Serving, entry: NodeEntry, flags: number): void {
   if (entry.mappedUnseen || !s.policy.passthrough || !mappable(flags)) return;
   entry.mappedUnseen = true;
+  s.touched(entry);
   s.invalidateAfter(entry);
 }
 

@@ -17,8 +17,16 @@ export interface TableEntry {
   readonly minimum: number;
   /** False for the requests that must not be answered, whatever happens. */
   readonly answered: boolean;
+  /** It changes the tree: performing it twice could show, so its answer is remembered where a recorder remembers any. */
+  readonly once: boolean;
   readonly run: Operation;
 }
+
+const changing = new Set([
+  abi.FUSE_SETATTR, abi.FUSE_SYMLINK, abi.FUSE_MKNOD, abi.FUSE_MKDIR, abi.FUSE_UNLINK, abi.FUSE_RMDIR, abi.FUSE_RENAME, abi.FUSE_RENAME2, abi.FUSE_LINK,
+  abi.FUSE_OPEN, abi.FUSE_CREATE, abi.FUSE_TMPFILE, abi.FUSE_RELEASE, abi.FUSE_WRITE, abi.FUSE_FALLOCATE, abi.FUSE_COPY_FILE_RANGE,
+  abi.FUSE_COPY_FILE_RANGE_64, abi.FUSE_SETXATTR, abi.FUSE_REMOVEXATTR,
+]);
 
 /** Indexed by opcode. */
 export const operations: readonly (TableEntry | undefined)[] = build();
@@ -26,7 +34,7 @@ export const operations: readonly (TableEntry | undefined)[] = build();
 function build(): (TableEntry | undefined)[] {
   const table = new Array<TableEntry | undefined>(abi.OPCODE_COUNT).fill(undefined);
   const on = (opcode: number, name: string, minimum: number, run: Operation, answered = true): void => {
-    table[opcode] = { name, minimum, answered, run };
+    table[opcode] = { name, minimum, answered, once: changing.has(opcode), run };
   };
   on(abi.FUSE_INIT, "INIT", abi.INIT_IN.COMPAT_SIZE, init);
   on(abi.FUSE_LOOKUP, "LOOKUP", 1, lookup);

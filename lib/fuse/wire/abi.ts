@@ -68,6 +68,8 @@ export const OPCODE_COUNT = 54;
 
 // ── notifications: the code travels in fuse_out_header.error, unique is 0 ──
 export const FUSE_NOTIFY_INVAL_INODE = 2;
+/** Linux 6.9: every request that was read and not answered is sent again. */
+export const FUSE_NOTIFY_RESEND = 7;
 
 // ── INIT flags, low word ──
 export const FUSE_ASYNC_READ = 1 << 0;
@@ -91,9 +93,12 @@ export const FUSE_INIT_EXT = 1 << 30;
 export const FUSE_DIRECT_IO_ALLOW_MMAP = 1 << 4;
 export const FUSE_PASSTHROUGH = 1 << 5;
 export const FUSE_NO_EXPORT_SUPPORT = 1 << 6;
+export const FUSE_HAS_RESEND = 1 << 7;
 export const FUSE_OVER_IO_URING = 1 << 9;
 
 // ── flags of single requests and replies ──
+/** In the high half of `unique`: the request was sent before. Its answer carries it too. */
+export const FUSE_UNIQUE_RESEND = 0x8000_0000;
 export const FATTR_MODE = 1 << 0;
 export const FATTR_UID = 1 << 1;
 export const FATTR_GID = 1 << 2;

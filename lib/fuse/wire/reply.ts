@@ -6,7 +6,7 @@ import type { Attr } from "../../base/attr.js";
 import { dtypeOf, majorOf, minorOf } from "../../base/mode.js";
 import type { StatFs } from "../../vfs.js";
 import {
-  ATTR, ATTR_OUT, DIRENT, ENTRY_OUT, INVAL_INODE_OUT, FUSE_NOTIFY_INVAL_INODE, MESSAGE_SIZE, OPEN_OUT, OUT_HEADER, SIZE_OUT_SIZE, STATFS_OUT,
+  ATTR, ATTR_OUT, DIRENT, ENTRY_OUT, INVAL_INODE_OUT, FUSE_NOTIFY_INVAL_INODE, FUSE_NOTIFY_RESEND, MESSAGE_SIZE, OPEN_OUT, OUT_HEADER, SIZE_OUT_SIZE, STATFS_OUT,
   STATX_BASIC_STATS, STATX_BTIME, STATX_OUT,
 } from "./abi.js";
 
@@ -162,6 +162,13 @@ export class Reply {
     this.u64(INVAL_INODE_OUT.len, 0);
     const length = this.seal(0, 0, 0, INVAL_INODE_OUT.SIZE);
     this.#view.setInt32(OUT_HEADER.error, FUSE_NOTIFY_INVAL_INODE, true);
+    return length;
+  }
+
+  /** A whole notification: what was read and not answered is to be sent again. */
+  resend(): number {
+    const length = this.seal(0, 0, 0, 0);
+    this.#view.setInt32(OUT_HEADER.error, FUSE_NOTIFY_RESEND, true);
     return length;
   }
 
