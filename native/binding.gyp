@@ -14,7 +14,8 @@
         "src/jobs.cc",
         "src/process.cc",
         "src/look.cc",
-        "src/plan.cc"
+        "src/plan.cc",
+        "src/heir.cc"
       ],
       "cflags": ["-O2", "-Wall", "-Wextra", "-Wno-unused-parameter", "-fvisibility=hidden"],
       "ldflags": ["-Wl,-z,now"],

@@ -155,6 +155,20 @@ export interface NativeBinding {
   setParentDeathSignal(signal: number): number;
   /** setsid(2); unshare(2) of the calling thread is not offered: a plan does it in a child. */
   setsid(): number;
+  // ── what outlives a process ──
+  /** memfd_create(2), close-on-exec, `length` bytes of which only those are memory that are written. */
+  memfd(name: string, length: number): number;
+  /** mmap(2), shared, for the life of the process: an ArrayBuffer over the descriptor's first `length` bytes, or a negative errno. */
+  mapShared(fd: number, length: number): ArrayBuffer | number;
+  /** Marks every descriptor from `first` on close-on-exec. */
+  closeOnExec(first: number): number;
+  /**
+   * Forks a process that shares this one's descriptor table. It waits for `parent` (a pidfd of this process). If `current` (shared memory, a
+   * u32) holds `number` then, the connection of `fuseFd` lives, and that descriptor's bit in `kept` is set, it starts the next server, which
+   * executes `argv` with `envp`, each strings ended by NUL, and inherits the descriptors whose bits are set in `kept` (shared memory), and 0,
+   * 1, 2; bits of descriptors that are not open are cleared. It starts another one when that one ends, and is gone when `current` changes. Returns its pid, of a child to be waited for.
+   */
+  startHeir(argv: Uint8Array, envp: Uint8Array, parent: number, fuseFd: number, kept: Uint8Array, current: Uint8Array, number: number): number;
   /** 1 when the thread has CAP_SYS_ADMIN in its effective set (its own user namespace), by capget(2). */
   hasSysAdmin(): number;
 }

@@ -76,7 +76,7 @@ NAPI_MODULE_INIT() {
   napi_add_async_cleanup_hook(env, end, self, &self->hook);
 
   const Method* groups[] = {kFileMethods, kXattrMethods, kDataMethods, kMountMethods,
-                            kFuseMethods, kUringMethods, kWatchMethods, kJobMethods, kProcessMethods, kLookMethods};
+                            kFuseMethods, kUringMethods, kWatchMethods, kJobMethods, kProcessMethods, kLookMethods, kHeirMethods};
   for (const Method* group : groups) {
     for (const Method* method = group; method->name; method++) {
       napi_value function;
@@ -84,5 +84,8 @@ NAPI_MODULE_INIT() {
       napi_set_named_property(env, exports, method->name, function);
     }
   }
+  napi_value map;
+  napi_create_function(env, "mapShared", NAPI_AUTO_LENGTH, map_shared, nullptr, &map);
+  napi_set_named_property(env, exports, "mapShared", map);
   return exports;
 }

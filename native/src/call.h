@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-constexpr int kMaxArgs = 6;
+constexpr int kMaxArgs = 7;
 
 // A Uint8Array's or Float64Array's memory. Belongs to JavaScript; valid until the call returns.
 struct Bytes {
@@ -83,4 +83,7 @@ struct ProcFd {
 int64_t read_fully(int fd, uint8_t* into, size_t length, off_t position);
 
 extern const Method kFileMethods[], kXattrMethods[], kDataMethods[], kMountMethods[], kFuseMethods[], kUringMethods[], kWatchMethods[],
-    kJobMethods[], kProcessMethods[], kLookMethods[];
+    kJobMethods[], kProcessMethods[], kLookMethods[], kHeirMethods[];
+
+// The one call that returns memory: an ArrayBuffer, or a negative errno.
+napi_value map_shared(napi_env env, napi_callback_info info);

@@ -18,12 +18,12 @@
 constexpr int kPidfdSendSignal = 424, kPidfdOpen = 434;
 constexpr idtype_t kPidfd = static_cast<idtype_t>(3);  // P_PIDFD
 
-pid_t fork_quietly(sigset_t* before) {
+pid_t fork_quietly(sigset_t* before, int shared) {
   sigset_t all;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, before);
   // The bare call: glibc's fork would run other people's handlers and take locks that the child may not need.
-  pid_t child = static_cast<pid_t>(outcome(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0)));
+  pid_t child = static_cast<pid_t>(outcome(syscall(SYS_clone, SIGCHLD | shared, 0, 0, 0, 0)));
   if (child != 0) {
     pthread_sigmask(SIG_SETMASK, before, nullptr);
     return child;

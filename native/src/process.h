@@ -7,8 +7,8 @@
 #include <sys/types.h>
 
 // fork(2) as the bare system call, with every signal blocked while it happens, so that no handler of Node's ever runs in the child.
-// In the child: handlers are back to the default (ignored signals stay ignored), `before` is the mask to restore. Negative errno on failure.
-pid_t fork_quietly(sigset_t* before);
+// In the child: handlers are back to the default (ignored signals stay ignored), `before` is the mask to restore. `shared` are CLONE_* flags. Negative errno on failure.
+pid_t fork_quietly(sigset_t* before, int shared = 0);
 
 // execve of `name` as found in the colon-separated `dirs` (or as it is, when it has a slash). Returns a negative errno.
 int exec_in(const char* dirs, const char* name, char* const* argv, char* const* envp);
