@@ -18,6 +18,9 @@ export { nodeFs } from "./node-fs/node-fs.js";
 export type { NodeFs, NodeFsOptions } from "./node-fs/node-fs.js";
 export { mount, overlay, serve } from "./mount.js";
 export type { ChannelChoice, DataChoice, Mount, MountOptions, Served, StackDescription } from "./mount.js";
+export { continueMount, deviceOf, inheritedJournal, mountLasting } from "./lasting-mount.js";
+export { head as journalHead } from "./supervised/journal.js";
+export type { LastingMount, Program } from "./lasting-mount.js";
 export { isMountFlag, mountFuse, remountFuse, unmount } from "./fuse/mountpoint.js";
 export type { Mounted, MountFlag, MountRequest, SecurityContexts, UnmountOptions } from "./fuse/mountpoint.js";
 

@@ -8,9 +8,9 @@ import { FsError } from "./base/errors.js";
 import type { Channel } from "./fuse/channel.js";
 import { DeviceChannel } from "./fuse/device-channel.js";
 import { kernelHasSelinux, mountFuse, unmount, whyNoPassthrough } from "./fuse/mountpoint.js";
-import type { MountFlag, SecurityContexts } from "./fuse/mountpoint.js";
-import type { DataMode } from "./fuse/policy.js";
-import { Session } from "./fuse/session.js";
+import type { MountFlag, MountRequest, SecurityContexts } from "./fuse/mountpoint.js";
+import type { DataMode, Policy } from "./fuse/policy.js";
+import { Session, type SessionOptions } from "./fuse/session.js";
 import { UringChannel } from "./fuse/uring-channel.js";
 import { FUSE_OVER_IO_URING } from "./fuse/wire/abi.js";
 import { openLayer, openUpper } from "./layer/description.js";
@@ -116,15 +116,7 @@ export async function mount(what: StackDescription | FileSystem, mountpoint: str
   }
   if (options.host === "fuse-native") return mountThroughFuseNative(what, mountpoint, options);
   dataModeOf(options.data);
-  const mounted = mountFuse({
-    mountpoint,
-    contexts: contextsOf(options),
-    subtype: options.subtype ?? "stratafs",
-    source: options.source ?? "stratafs",
-    flags: options.flags ?? [],
-    allowOther: options.allowOther ?? process.getuid?.() === 0,
-    defaultPermissions: options.defaultPermissions ?? true,
-  });
+  const mounted = mountFuse(mountRequestOf(mountpoint, options));
   let served: Served;
   try {
     served = serve(what, mounted.fd, options);
@@ -138,6 +130,18 @@ export async function mount(what: StackDescription | FileSystem, mountpoint: str
     closed: served.closed,
     unmount: () => unmountAnyway(mountpoint, served.closed),
     counters: () => Promise.resolve(served.counters()),
+  };
+}
+
+export function mountRequestOf(mountpoint: string, options: MountOptions): MountRequest {
+  return {
+    mountpoint,
+    contexts: contextsOf(options),
+    subtype: options.subtype ?? "stratafs",
+    source: options.source ?? "stratafs",
+    flags: options.flags ?? [],
+    allowOther: options.allowOther ?? process.getuid?.() === 0,
+    defaultPermissions: options.defaultPermissions ?? true,
   };
 }
 
@@ -156,18 +160,11 @@ export interface Served {
  * Throws, and takes nothing, when passthrough (EOPNOTSUPP) or a ring is asked for and not to be had; `ready` rejects so when only the kernel knows.
  */
 export function serve(tree: FileSystem, fuseFd: number, options: MountOptions = {}): Served {
-  const dataMode = dataModeOf(options.data);
-  const session = new Session(tree, channelOf(options.channel, fuseFd), {
-    dataMode,
-    acl: options.acl ?? true,
-    fsync: options.fsync ?? true,
-    ...(options.timeoutSec === undefined ? {} : { timeoutSec: options.timeoutSec }),
-    ...(options.log === undefined ? {} : { log: options.log }),
-  });
+  const session = new Session(tree, channelOf(options.channel, fuseFd), sessionOptionsOf(options));
   session.start();
   return {
     ready: session.ready.then((policy) => {
-      if (options.data === "passthrough" && !policy.passthrough) throw noPassthrough("this kernel does not offer it");
+      checkAgreed(policy, options);
       if (options.channel === "uring" && (policy.flags2 & FUSE_OVER_IO_URING) === 0) {
         throw new FsError("EOPNOTSUPP", "mount", "with channel=uring: the kernel does not offer it; /sys/module/fuse/parameters/enable_uring must be Y, and Linux 6.14 or later");
       }
@@ -176,6 +173,22 @@ export function serve(tree: FileSystem, fuseFd: number, options: MountOptions = 
     counters: () => session.counters(),
     stop: () => session.stop(),
   };
+}
+
+/** Throws as dataModeOf(). */
+export function sessionOptionsOf(options: MountOptions): SessionOptions {
+  return {
+    dataMode: dataModeOf(options.data),
+    acl: options.acl ?? true,
+    fsync: options.fsync ?? true,
+    ...(options.timeoutSec === undefined ? {} : { timeoutSec: options.timeoutSec }),
+    ...(options.log === undefined ? {} : { log: options.log }),
+  };
+}
+
+/** Throws EOPNOTSUPP where the kernel does not offer what was demanded. */
+export function checkAgreed(policy: Policy, options: MountOptions): void {
+  if (options.data === "passthrough" && !policy.passthrough) throw noPassthrough("this kernel does not offer it");
 }
 
 /** Throws EOPNOTSUPP when passthrough is demanded and this process may not have it. */
@@ -210,7 +223,7 @@ function sayOnStderr(line: string): void {
 }
 
 /** After the connection: what was written becomes durable, then the tree is closed, also when syncing failed. */
-async function ended(connection: Promise<void>, tree: FileSystem): Promise<void> {
+export async function ended(connection: Promise<void>, tree: FileSystem): Promise<void> {
   try {
     await connection;
     await tree.sync();
@@ -219,7 +232,7 @@ async function ended(connection: Promise<void>, tree: FileSystem): Promise<void>
   }
 }
 
-async function unmountAnyway(mountpoint: string, closed: Promise<void>): Promise<void> {
+export async function unmountAnyway(mountpoint: string, closed: Promise<void>): Promise<void> {
   try {
     await unmount(mountpoint);
   } catch (error) {

@@ -6,6 +6,7 @@ const overview = `stratafs: copy-on-write filesystem layers, mounted through FUS
   stratafs mount [-o OPTIONS] [SOURCE] MOUNTPOINT   mount a stack of layers
   stratafs umount [-l] MOUNTPOINT                   unmount it
   stratafs status MOUNTPOINT                        how it is served, and what waits for an answer
+  stratafs upgrade MOUNTPOINT                       replace the process that serves a supervised mount by this version
   stratafs run [OPTIONS] -- COMMAND [ARGUMENT...]   run a process in a copy-on-write root
   stratafs diff UPPER [--lower DIR]... [--json]     list what an upper directory changes
 
@@ -59,6 +60,7 @@ serving
                      who receives requests
   channel=auto|device|uring
                      how they arrive at the host "device": read from /dev/fuse, or through an io_uring where fuse.enable_uring is on
+  supervised         (or --supervised) another process goes on when the one that serves the mount dies; see stratafs upgrade
   timeout=SECONDS    how long the kernel may keep names and attributes (for ever, unless asked for)
   noacl              no POSIX ACLs
   xino=auto|on|off, ino32_t, static_nlink
@@ -75,6 +77,11 @@ mount
                      SELinux labels, where the kernel has SELinux
 
 An option not listed here is reported on stderr and ignored.`,
+
+  upgrade: `stratafs upgrade MOUNTPOINT
+
+Has the process that serves a supervised mount hand it over to one that runs this version of stratafs; returns when that one serves.
+Whoever uses the mount notices a pause.`,
 
   umount: `stratafs umount [-l] MOUNTPOINT
 

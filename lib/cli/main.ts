@@ -12,6 +12,7 @@ type Command = (args: readonly string[]) => Promise<number>;
 const commands: Readonly<Record<string, () => Promise<Command>>> = {
   mount: async () => (await import("./mount.js")).mountCommand,
   status: async () => (await import("./status.js")).statusCommand,
+  upgrade: async () => (await import("./upgrade.js")).upgradeCommand,
   umount: async () => (await import("./umount.js")).umountCommand,
   run: async () => (await import("./run.js")).runCommand,
   diff: async () => (await import("./diff.js")).diffCommand,
@@ -34,6 +35,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
 };
 
 async function main(): Promise<number> {
+  if (process.env["STRATAFS_JOURNAL"] !== undefined) return (await import("./mount.js")).continueServing();
   const args = process.argv.slice(2);
   if (basename(process.argv[1] ?? "") === "umount.fuse.stratafs") return (await import("./umount.js")).umountHelper(args);
   const form = mountForm(basename(process.argv[1] ?? ""), args, Object.keys(commands));

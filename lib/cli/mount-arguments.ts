@@ -64,6 +64,7 @@ export function parseMount(args: readonly string[], style: CallStyle, cwd: () =>
   const { source, mountpoint } = readPositionals(positionals);
   const absolute = (path: string): string => (nodePath.isAbsolute(path) ? nodePath.normalize(path) : nodePath.resolve(cwd(), path));
   if (!set.remount) checkLayers(set);
+  if (set.supervised && (seen.foreground || seen.debug)) throw new UsageError("mount: a supervised mount is served by one process after another, none of them this one: not with -f or -d");
   return {
     kind: "mount",
     request: {
@@ -91,6 +92,7 @@ interface Seen {
 function readLong(arg: string, next: string | undefined, set: MountOptionSet, seen: Seen): number {
   if (arg === "--foreground") seen.foreground = true;
   else if (arg === "--debug") seen.debug = true;
+  else if (arg === "--supervised") set.supervised = true;
   else {
     const [, key, value] = /^--(data|host|channel|log)(?:=(.*))?$/s.exec(arg) ?? [];
     if (key === undefined) throw new UsageError(`mount: unknown option ${arg}`);

@@ -7,6 +7,7 @@ import { listen, startServing, type Starter } from "./daemon.js";
 import { isServing } from "./descriptors.js";
 import { parseMount, type CallStyle, type MountRequest } from "./mount-arguments.js";
 import { complain, messageOf, print } from "./output.js";
+import type { Mount, Program } from "../index.js";
 
 /** Exit status 0 once the mount is live (or, in the foreground, once it has ended). Throws UsageError, FsError. */
 export async function mountCommand(args: readonly string[], style: CallStyle = "command"): Promise<number> {
@@ -21,7 +22,7 @@ export async function mountCommand(args: readonly string[], style: CallStyle = "
     if (starter === undefined && !request.foreground && !request.fake) return await startServing();
     for (const warning of request.warnings) complain(warning);
     if (request.fake) return 0;
-    return await serve(request, starter);
+    return await (request.supervised ? serveLasting(request, starter) : serve(request, starter));
   } catch (error) {
     if (starter === undefined) throw error;
     return starter.failed(error);
@@ -54,11 +55,11 @@ const MOUNTED_MS = 1000;
 const ENDING_MS = 60_000;
 
 /** An unmount returns before its server has written everything and let go of the upper: who mounts again at once must not be refused. */
-async function whenFree<T>(open: () => T): Promise<T> {
+async function whenFree<T>(open: () => T | Promise<T>): Promise<T> {
   const started = Date.now();
   for (;;) {
     try {
-      return open();
+      return await open();
     } catch (error) {
       const holder = (error as { code?: unknown }).code === "EBUSY" ? /by process (\d+)$/.exec(messageOf(error))?.[1] : undefined;
       if (holder === undefined || Date.now() - started > (isServing(holder) ? MOUNTED_MS : ENDING_MS)) throw error;
@@ -77,6 +78,37 @@ async function serve(request: MountRequest, starter: Starter | undefined): Promi
   const tree = await whenFree(() => overlay(stack));
   process.chdir("/");
   const mounted = await mount(tree, request.mountpoint, { ...mountOptionsOf(request, process.getuid?.() === 0), log: complain });
+  return serveToEnd(mounted, request.logFile, starter);
+}
+
+/** As serve(), where another process can go on. */
+async function serveLasting(request: MountRequest, starter: Starter | undefined): Promise<number> {
+  const [{ detachProcess, mountLasting }, { mountOptionsOf, stackOf }] = await Promise.all([import("../index.js"), import("./mount-stack.js")]);
+  if (starter !== undefined) detachProcess();
+  process.umask(0);
+  const options = { ...mountOptionsOf(request, process.getuid?.() === 0), log: complain };
+  const stack = stackOf(request, process.env);
+  const mounted = await whenFree(() => mountLasting(stack, request.mountpoint, options, successor()));
+  process.chdir("/");
+  process.on("SIGUSR2", () => void mounted.handOver());
+  return serveToEnd(mounted, request.logFile, starter);
+}
+
+/** Goes on with the mount of a server that is gone. */
+export async function continueServing(): Promise<number> {
+  const { continueMount, inheritedJournal } = await import("../index.js");
+  process.umask(0);
+  const mounted = await continueMount(inheritedJournal()!, successor(), complain);
+  process.on("SIGUSR2", () => void mounted.handOver());
+  return serveToEnd(mounted, undefined, undefined);
+}
+
+/** This program again. */
+function successor(): Program {
+  return { argv: [process.execPath, ...process.execArgv, process.argv[1] ?? ""], env: process.env };
+}
+
+async function serveToEnd(mounted: Mount, logFile: string | undefined, starter: Starter | undefined): Promise<number> {
   const unmountNow = async (): Promise<void> => {
     try {
       await mounted.unmount();
@@ -89,7 +121,7 @@ async function serve(request: MountRequest, starter: Starter | undefined): Promi
   process.on("uncaughtException", (error) => complain(error instanceof Error ? error.stack ?? error.message : String(error)));
   if (starter !== undefined) {
     try {
-      if (!starter.live(request.logFile)) await unmountNow();
+      if (!starter.live(logFile)) await unmountNow();
     } catch (error) {
       await unmountNow();
       throw error;

@@ -1,0 +1,68 @@
+/**
+ * `stratafs upgrade`: this program takes the place of the one that serves a supervised mount. It writes its own path where the server
+ * looks for its successor, asks it to hand over, and waits for the next one to serve.
+ */
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, writeSync } from "node:fs";
+import { resolve } from "node:path";
+import { deviceOf, FsError, journalHead as head } from "../index.js";
+import { readArguments } from "./arguments.js";
+import { UsageError } from "./usage.js";
+
+const PATIENCE_MS = 30_000;
+
+/** Throws UsageError; FsError: ENOENT where there is no supervised mount, ETIMEDOUT. */
+export async function upgradeCommand(args: readonly string[]): Promise<number> {
+  const { positionals } = readArguments("upgrade", args, {});
+  const [mountpoint, second] = positionals;
+  if (mountpoint === undefined || mountpoint === "") throw new UsageError("upgrade: no mountpoint given");
+  if (second !== undefined) throw new UsageError(`upgrade: expected one mountpoint, found also ${JSON.stringify(second)}`);
+  const found = serverOf(resolve(mountpoint));
+  const journal = openSync(found.journal, "r+");
+  try {
+    const { generation } = read(journal);
+    const program = Buffer.from(process.argv[1] ?? "");
+    if (program.length > head.programSize) throw new FsError("ENAMETOOLONG", "upgrade");
+    writeSync(journal, program, 0, program.length, head.program);
+    const length = Buffer.alloc(8);
+    length.writeDoubleLE(program.length);
+    writeSync(journal, length, 0, 8, head.programLength);
+    process.kill(found.pid, "SIGUSR2");
+    for (const started = Date.now(); Date.now() - started < PATIENCE_MS; ) {
+      await new Promise((wake) => setTimeout(wake, 20));
+      const now = read(journal);
+      if (now.generation > generation && now.ready) return 0;
+    }
+  } finally {
+    closeSync(journal);
+  }
+  throw new FsError("ETIMEDOUT", "upgrade", `of ${mountpoint}: process ${found.pid} has not handed over within ${PATIENCE_MS / 1000} s`);
+}
+
+function read(journal: number): { generation: number; ready: boolean } {
+  const bytes = Buffer.alloc(head.size);
+  readSync(journal, bytes, 0, bytes.length, 0);
+  return { generation: bytes.readDoubleLE(head.generation), ready: bytes.readDoubleLE(head.ready) === 1 };
+}
+
+/** The process that serves a mount, not its heir, and its journal. */
+function serverOf(mountpoint: string): { readonly pid: number; readonly journal: string } {
+  const device = deviceOf(mountpoint);
+  for (const pid of device === undefined ? [] : readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
+    const journal = journalOf(pid, `/memfd:stratafs-${device} (deleted)`);
+    if (journal !== undefined && !isHeir(pid)) return { pid: Number(pid), journal };
+  }
+  throw new FsError("ENOENT", "upgrade", `of ${mountpoint}: no process of yours serves a supervised mount there`);
+}
+
+function journalOf(pid: string, link: string): string | undefined {
+  try {
+    const fd = readdirSync(`/proc/${pid}/fd`).find((name) => readlinkSync(`/proc/${pid}/fd/${name}`) === link);
+    return fd === undefined ? undefined : `/proc/${pid}/fd/${fd}`;
+  } catch {
+    return undefined; // it has ended, or is not ours to look at
+  }
+}
+
+function isHeir(pid: string): boolean {
+  return readFileSync(`/proc/${pid}/comm`, "latin1").trim() === "stratafs-heir";
+}

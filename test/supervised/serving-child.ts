@@ -1,0 +1,55 @@
+/**
+ * A server of a supervised mount, and its own successor: serving-child.js WORLD DATA. Every process appends its number to WORLD/servers once
+ * it serves. On SIGUSR1 it reads "POINT PHASE" from WORLD/arm, removes that, and then kills itself before or after the call of the addon
+ * that is the POINTth from there on among those that change something or answer the kernel; WORLD/points says how many it has passed.
+ */
+import { appendFileSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { continueMount, directoryLayer, directoryUpper, inheritedJournal, mountLasting, type DataChoice } from "../../lib/index.js";
+import { native } from "../../lib/sys/binding.js";
+
+const [, script = "", world = "", data = "cached"] = process.argv;
+const points = [
+  "mkdir", "mknod", "symlink", "link", "unlink", "rename", "chmod", "chown", "utimens", "setxattr", "removexattr", "ftruncate", "pwrite", "fuseWrite",
+] as const;
+let passed = 0;
+let dieAt = 0;
+let phase = "before";
+
+process.umask(0);
+const binding = native as unknown as Record<string, (...args: unknown[]) => number>;
+for (const name of points) {
+  const original = binding[name]!;
+  binding[name] = (...args) => {
+    const mine = ++passed;
+    if (dieAt > 0) writeFileSync(`${world}/points`, String(mine));
+    if (mine === dieAt && phase === "before") die();
+    const result = original(...args);
+    if (mine === dieAt) die();
+    return result;
+  };
+}
+
+function die(): never {
+  process.kill(process.pid, "SIGKILL");
+  for (;;);
+}
+
+process.on("SIGUSR1", () => {
+  const [point, when] = readFileSync(`${world}/arm`, "utf8").split(" ");
+  passed = 0;
+  dieAt = Number(point);
+  phase = when!;
+  rmSync(`${world}/arm`);
+});
+
+const successor = { argv: [process.execPath, script, world, data], env: process.env };
+const log = (line: string): void => appendFileSync(`${world}/log`, `${line}\n`);
+const journal = inheritedJournal();
+const mounted = journal !== undefined ? await continueMount(journal, successor, log) : await mountLasting(
+  { lowers: [directoryLayer(`${world}/lower`)], upper: directoryUpper(`${world}/upper`, { workdir: `${world}/work` }) },
+  `${world}/mnt`, { data: data as DataChoice }, successor,
+);
+process.on("SIGUSR2", () => void mounted.handOver());
+appendFileSync(`${world}/servers`, `${process.pid}\n`);
+await mounted.closed;
+process.exit(0);

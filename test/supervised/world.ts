@@ -1,0 +1,138 @@
+/** A supervised mount for one test, and the processes that serve it one after the other. Nothing is left after close(). */
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect } from "chai";
+import { unmountQuietly } from "../helpers/mounts.js";
+import { RemoteFs } from "../mount/remote-fs.js";
+
+const CHILD = fileURLToPath(new URL("serving-child.js", import.meta.url));
+const WAIT_MS = 60_000;
+
+export class SupervisedWorld {
+  readonly top = mkdtempSync(join(tmpdir(), "stratafs-supervised-"));
+  readonly #clients: RemoteFs[] = [];
+
+  private constructor(files: Readonly<Record<string, string>>) {
+    for (const name of ["lower", "upper", "work", "mnt"]) mkdirSync(join(this.top, name));
+    for (const [path, text] of Object.entries(files)) {
+      const at = join(this.top, "lower", path);
+      mkdirSync(path.endsWith("/") ? at : dirname(at), { recursive: true });
+      if (!path.endsWith("/")) writeFileSync(at, text);
+    }
+  }
+
+  static async start(files: Readonly<Record<string, string>>, data: "passthrough" | "cached"): Promise<SupervisedWorld> {
+    const world = new SupervisedWorld(files);
+    const child = spawn(process.execPath, ["--enable-source-maps", CHILD, world.top, data], { stdio: ["ignore", "ignore", "inherit"], detached: true });
+    child.unref();
+    await until(() => world.servers().length === 1, "the mount to be live");
+    return world;
+  }
+
+  at(...path: string[]): string {
+    return join(this.top, "mnt", ...path);
+  }
+
+  /** Every process that has served, the present one last. */
+  servers(): number[] {
+    const path = join(this.top, "servers");
+    return existsSync(path) ? readFileSync(path, "utf8").split("\n").slice(0, -1).map(Number) : [];
+  }
+
+  /** What the servers have said. */
+  log(): string {
+    const path = join(this.top, "log");
+    return existsSync(path) ? readFileSync(path, "utf8") : "";
+  }
+
+  get server(): number {
+    return this.servers().at(-1)!;
+  }
+
+  /** Kills the server; the next one may not serve yet when this returns. */
+  kill(): void {
+    process.kill(this.server, "SIGKILL");
+  }
+
+  /** Resolves when a successor of server number `count` (from 1) serves. */
+  async succeeded(count: number): Promise<void> {
+    await until(() => this.servers().length > count, "another server");
+  }
+
+  /** Whether server number `count` is gone; then the next one serves when this resolves. */
+  async hasDied(count: number): Promise<boolean> {
+    if (isAlive(this.servers()[count - 1]!)) return false;
+    await this.succeeded(count);
+    return true;
+  }
+
+  /** The server will die at its call number `point` from now on that changes something. */
+  async arm(point: number, phase: "before" | "after"): Promise<void> {
+    writeFileSync(join(this.top, "arm"), `${point} ${phase}`);
+    process.kill(this.server, "SIGUSR1");
+    await until(() => !existsSync(join(this.top, "arm")), "the server to be armed");
+  }
+
+  /** Processes other than `server` that have the mount's connection. */
+  heirs(): number[] {
+    return readdirSync("/proc").filter((name) => /^\d+$/.test(name) && commOf(name) === "stratafs-heir" && isOf(name, this.top)).map(Number);
+  }
+
+  async client(): Promise<RemoteFs> {
+    const client = await RemoteFs.start();
+    this.#clients.push(client);
+    return client;
+  }
+
+  /** Unmounts as a user does, and waits for the server's end. */
+  async unmount(): Promise<void> {
+    for (const client of this.#clients.splice(0)) client.close();
+    const { server } = this;
+    let done = spawnSync("umount", [this.at()], { encoding: "utf8", timeout: WAIT_MS });
+    for (let tries = 0; done.status !== 0 && tries < 20; tries++) done = spawnSync("umount", [this.at()], { encoding: "utf8", timeout: WAIT_MS });
+    expect(done.status, done.stderr).to.equal(0);
+    await until(() => !isAlive(server) && this.heirs().length === 0, "the processes of the mount to end");
+  }
+
+  close(): void {
+    for (const client of this.#clients.splice(0)) client.close();
+    if (readFileSync("/proc/mounts", "latin1").includes(` ${this.at()} `)) unmountQuietly(this.at());
+    rmSync(this.top, { recursive: true, force: true });
+  }
+}
+
+export async function until(what: () => boolean, forWhat: string): Promise<void> {
+  for (const started = Date.now(); !what(); ) {
+    if (Date.now() - started > WAIT_MS) throw new Error(`waited for ${forWhat} in vain`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+/** Not also a process that nobody has waited for yet. */
+export function isAlive(pid: number): boolean {
+  const stat = textOf(`/proc/${pid}/stat`);
+  return stat !== "" && !/\) [ZX] /.test(stat);
+}
+
+function commOf(pid: string): string {
+  return textOf(`/proc/${pid}/comm`).trim();
+}
+
+function isOf(pid: string, top: string): boolean {
+  try {
+    return readdirSync(`/proc/${pid}/fd`).some((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`) === join(top, "upper"));
+  } catch {
+    return false;
+  }
+}
+
+function textOf(path: string): string {
+  try {
+    return readFileSync(path, "latin1");
+  } catch {
+    return "";
+  }
+}
