@@ -116,7 +116,7 @@ export async function continueMount(journalFd: number, successor: Program, log: 
     native.close(fd);
   }
   const { session, recorder, channel } = sessionOf(journal, tree, fuseFd, { ...options, log }, heir);
-  const restored = restore(state, journal, tree, recorder, session);
+  const restored = restore(state, journal, tree, recorder, session, log);
   if (policy.passthrough) closeStrayBacking(journal, channel);
   session.resume({ policy, ...restored });
   setTimeout(() => journal.succeeded(), SETTLED_MS).unref();

@@ -102,7 +102,9 @@ function readRecord(state: Remembered, record: RecordReader): void {
 }
 
 /** Puts `session`, which has not started, in the state of the one before it. */
-export function restore(state: Remembered, journal: Journal, tree: LastingFileSystem, recorder: MountRecorder, session: Session): Omit<Resumption, "policy"> {
+export function restore(
+  state: Remembered, journal: Journal, tree: LastingFileSystem, recorder: MountRecorder, session: Session, log: (line: string) => void,
+): Omit<Resumption, "policy"> {
   for (const note of state.notes) {
     tree.recall(note);
     recorder.restoredNote(note);
@@ -115,7 +117,10 @@ export function restore(state: Remembered, journal: Journal, tree: LastingFileSy
   const held = new Set<object>([tree.root]);
   for (const record of state.entries.values()) {
     const node = finder.find(record.node);
-    if (node === undefined) continue;
+    if (node === undefined) {
+      if (!finder.isClosed(record.node)) log(`nodeid ${record.nodeid} cannot be found again: somebody else has changed a layer`);
+      continue;
+    }
     held.add(node);
     enter(session, node, record);
   }
@@ -213,6 +218,12 @@ class Finder {
   #adopt(nameless: Nameless): object | undefined {
     if (nameless.fd >= 0 && !this.#journal.isKept(nameless.fd)) return undefined;
     return quietly(() => this.#tree.adopt(nameless));
+  }
+
+  /** Whether it was being forgotten when the process ended: its descriptor was closed, and that is all there was of it. */
+  isClosed(id: number): boolean {
+    const fd = this.#state.nodes.get(id)?.nameless?.fd ?? -1;
+    return fd >= 0 && !this.#journal.isKept(fd);
   }
 
   /** Has the recorder know what was found. */

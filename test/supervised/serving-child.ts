@@ -1,9 +1,9 @@
 /**
  * A server of a supervised mount, and its own successor: serving-child.js WORLD DATA. Every process appends its number to WORLD/servers once
- * it serves. On SIGUSR1 it reads "POINT PHASE" from WORLD/arm, removes that, and then kills itself before or after the call of the addon
- * that is the POINTth from there on among those that change something or answer the kernel; WORLD/points says how many it has passed.
+ * it serves. On SIGUSR1 it reads a number from WORLD/arm, removes that, and then kills itself at that call of the addon, counted from there on
+ * and among those that change something (after it: nothing has been written down yet) or answer the kernel (before it: all has).
  */
-import { appendFileSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, readFileSync, rmSync } from "node:fs";
 import { continueMount, directoryLayer, directoryUpper, inheritedJournal, mountLasting, type DataChoice } from "../../lib/index.js";
 import { native } from "../../lib/sys/binding.js";
 
@@ -13,7 +13,6 @@ const points = [
 ] as const;
 let passed = 0;
 let dieAt = 0;
-let phase = "before";
 
 process.umask(0);
 const binding = native as unknown as Record<string, (...args: unknown[]) => number>;
@@ -21,8 +20,7 @@ for (const name of points) {
   const original = binding[name]!;
   binding[name] = (...args) => {
     const mine = ++passed;
-    if (dieAt > 0) writeFileSync(`${world}/points`, String(mine));
-    if (mine === dieAt && phase === "before") die();
+    if (mine === dieAt && name === "fuseWrite") die();
     const result = original(...args);
     if (mine === dieAt) die();
     return result;
@@ -35,10 +33,8 @@ function die(): never {
 }
 
 process.on("SIGUSR1", () => {
-  const [point, when] = readFileSync(`${world}/arm`, "utf8").split(" ");
   passed = 0;
-  dieAt = Number(point);
-  phase = when!;
+  dieAt = Number(readFileSync(`${world}/arm`, "utf8"));
   rmSync(`${world}/arm`);
 });
 

@@ -26,7 +26,7 @@ export class SupervisedWorld {
 
   static async start(files: Readonly<Record<string, string>>, data: "passthrough" | "cached"): Promise<SupervisedWorld> {
     const world = new SupervisedWorld(files);
-    const child = spawn(process.execPath, ["--enable-source-maps", CHILD, world.top, data], { stdio: ["ignore", "ignore", "inherit"], detached: true });
+    const child = spawn(process.execPath, ["--enable-source-maps", CHILD, world.top, data], { stdio: "ignore", detached: true });
     child.unref();
     await until(() => world.servers().length === 1, "the mount to be live");
     return world;
@@ -70,8 +70,8 @@ export class SupervisedWorld {
   }
 
   /** The server will die at its call number `point` from now on that changes something. */
-  async arm(point: number, phase: "before" | "after"): Promise<void> {
-    writeFileSync(join(this.top, "arm"), `${point} ${phase}`);
+  async arm(point: number): Promise<void> {
+    writeFileSync(join(this.top, "arm"), String(point));
     process.kill(this.server, "SIGUSR1");
     await until(() => !existsSync(join(this.top, "arm")), "the server to be armed");
   }
