@@ -109,7 +109,7 @@ export class Stack {
 
   /** What one layer has at a path from the stack's roots; undefined when that is nothing. */
   partAt(layer: number, path: string): Part | undefined {
-    if (layer >= this.dataFrom) return this.walk([{ layer, node: this.layer(layer).root }], path, MAX_REDIRECTS)[0];
+    if (layer >= this.dataFrom) return this.walk([{ layer, node: this.layer(layer).root }], path, fullBudget())[0];
     return this.redirected([], path, layer - 1).find((part) => part.layer === layer);
   }
 
