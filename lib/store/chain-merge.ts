@@ -8,7 +8,7 @@
  * Rules, as a lower layer is seen through an upper one (OCI image-spec, layer.md):
  *   - a directory over a directory: entries of both, attributes of the upper;
  *   - anything else over anything: the upper alone;
- *   - a whiteout: nothing; an opaque directory: the upper alone, down to the bottom.
+ *   - a whiteout: nothing; an opaque directory: the upper alone, down to the bottom, but for the attributes of one that is only implied.
  */
 import type { FastHash } from "../base/fast-hash.js";
 import { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } from "../base/mode.js";
@@ -25,10 +25,15 @@ interface Part {
   readonly row: number;
 }
 
-/** What a name stands for: the parts of a directory, or one other object. Closed: lower layers cannot add to it. */
+/** What a name stands for: the parts of a directory, or one other object. */
 interface Merged {
   readonly parts: Part[];
+  /** Lower layers cannot add to it. */
   closed: boolean;
+  /** The topmost directory that an entry describes. It may lie below an opaque one that is only implied: what is hidden is its content. */
+  described: Part | undefined;
+  /** No lower layer can describe it. */
+  settled: boolean;
 }
 
 const NOT_WRITTEN = 0xffffffff;
@@ -56,15 +61,15 @@ class ChainMerge {
 
   write(id: Digest): Uint8Array[] {
     const root = this.#rootBelow(this.#layers.length);
-    const open: { readonly row: number; readonly parts: readonly Part[] }[] = [{ row: this.#add(root.parts), parts: root.parts }];
+    const open: { readonly row: number; readonly parts: readonly Part[] }[] = [{ row: this.#add(root), parts: root.parts }];
     for (let directory = open.pop(); directory !== undefined; directory = open.pop()) {
       const names: string[] = [];
       const rows: number[] = [];
-      const each = (name: string, parts: readonly Part[]): void => {
-        const row = this.#add(parts);
+      const each = (name: string, merged: Pick<Merged, "parts" | "described">): void => {
+        const row = this.#add(merged);
         names.push(name);
         rows.push(row);
-        if (this.#isDirectory(parts[0] as Part)) open.push({ row, parts });
+        if (this.#isDirectory(merged.parts[0] as Part)) open.push({ row, parts: merged.parts });
       };
       if (directory.parts.length === 1) this.#single(directory.parts[0] as Part, each);
       else this.#several(directory.parts, each);
@@ -74,16 +79,16 @@ class ChainMerge {
   }
 
   /** A directory that one layer makes up: its entries are in order already. */
-  #single({ layer, row }: Part, each: (name: string, parts: readonly Part[]) => void): void {
+  #single({ layer, row }: Part, each: (name: string, merged: Pick<Merged, "parts" | "described">) => void): void {
     const index = this.#layers[layer] as IndexReader;
     const end = index.firstEntry(row) + index.entryCount(row);
     for (let entry = index.firstEntry(row); entry < end; entry++) {
       const child = index.entryNode(entry);
-      if (child !== WHITEOUT_NODE) each(index.entryName(entry), [this.#target({ layer, row: child })]);
+      if (child !== WHITEOUT_NODE) each(index.entryName(entry), { parts: [this.#target({ layer, row: child })], described: undefined });
     }
   }
 
-  #several(parts: readonly Part[], each: (name: string, parts: readonly Part[]) => void): void {
+  #several(parts: readonly Part[], each: (name: string, merged: Merged) => void): void {
     const merged = new Map<string, Merged>();
     for (const { layer, row } of parts) {
       const index = this.#layers[layer] as IndexReader;
@@ -93,7 +98,7 @@ class ChainMerge {
         const child = index.entryNode(entry);
         const known = merged.get(name);
         if (known === undefined) {
-          const fresh: Merged = { parts: [], closed: false };
+          const fresh = nothingYet();
           this.#append(fresh, layer, child);
           merged.set(name, fresh);
         } else {
@@ -102,23 +107,28 @@ class ChainMerge {
       }
     }
     for (const name of [...merged.keys()].sort(byBytes)) {
-      const found = (merged.get(name) as Merged).parts;
-      if (found.length > 0) each(name, found);
+      const found = merged.get(name) as Merged;
+      if (found.parts.length > 0) each(name, found);
     }
   }
 
   /** Adds what the next lower layer has under the same name. */
   #append(merged: Merged, layer: number, row: number): void {
-    if (merged.closed) return;
-    if (row === WHITEOUT_NODE) {
-      merged.closed = true;
+    if (merged.closed && merged.settled) return;
+    const part: Part = { layer, row };
+    if (row === WHITEOUT_NODE || !this.#isDirectory(part)) {
+      if (row !== WHITEOUT_NODE && merged.parts.length === 0) merged.parts.push(this.#target(part));
+      merged.closed = merged.settled = true;
       return;
     }
-    const part: Part = { layer, row };
-    const directory = this.#isDirectory(part);
-    if (!directory) merged.closed = true;
-    if (directory || merged.parts.length === 0) merged.parts.push(directory ? part : this.#target(part));
-    if (directory && (this.#layers[layer] as IndexReader).opaque(row)) merged.closed = true;
+    const index = this.#layers[layer] as IndexReader;
+    if (!merged.settled && !index.implicit(row)) {
+      merged.described = part;
+      merged.settled = true;
+    }
+    if (merged.closed) return;
+    merged.parts.push(part);
+    if (index.opaque(row)) merged.closed = true;
   }
 
   #isDirectory({ layer, row }: Part): boolean {
@@ -143,7 +153,7 @@ class ChainMerge {
   #resolve(layer: number, path: string): Part | undefined {
     let merged = this.#rootBelow(layer);
     for (const name of path.split("/")) {
-      const next: Merged = { parts: [], closed: false };
+      const next = nothingYet();
       for (const part of merged.parts) {
         if (!this.#isDirectory(part)) return undefined;
         const row = (this.#layers[part.layer] as IndexReader).find(part.row, name);
@@ -155,13 +165,13 @@ class ChainMerge {
   }
 
   #rootBelow(layer: number): Merged {
-    const root: Merged = { parts: [], closed: false };
+    const root = nothingYet();
     for (let i = layer - 1; i >= 0; i--) this.#append(root, i, ROOT_ROW);
     return root;
   }
 
-  /** Writes the object that `parts` make up, once; its row. */
-  #add(parts: readonly Part[]): number {
+  /** Writes the object that parts make up, once; its row. */
+  #add({ parts, described }: Pick<Merged, "parts" | "described">): number {
     const top = parts[0] as Part;
     const written = this.#written[top.layer] as Uint32Array;
     const known = written[top.row] as number;
@@ -170,12 +180,14 @@ class ChainMerge {
       if (this.#isDirectory(top)) throw damaged(`layer ${(this.#layers[top.layer] as IndexReader).id}`, "found a directory a second time");
       return known;
     }
-    const described = parts.find(({ layer, row }) => !(this.#layers[layer] as IndexReader).implicit(row)) ?? top;
-    const row = this.#writer.addNode(nodeOf(this.#layers[described.layer] as IndexReader, described.row));
+    const from = described ?? top;
+    const row = this.#writer.addNode(nodeOf(this.#layers[from.layer] as IndexReader, from.row));
     written[top.row] = row;
     return row;
   }
 }
+
+const nothingYet = (): Merged => ({ parts: [], closed: false, described: undefined, settled: false });
 
 /** Everything an index says of a row but its place and its marks. */
 export function nodeOf(index: IndexReader, row: number): IndexNode {

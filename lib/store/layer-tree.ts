@@ -89,7 +89,7 @@ export class LayerTree {
     const parent = this.#directory(path, path.length - 1);
     const name = path[path.length - 1] as string;
     const same = childrenOf(parent).get(name);
-    if (same?.children !== undefined) same.opaque = true;
+    if (same?.children !== undefined) hideBelow(same);
     (parent.whiteouts ??= new Set()).add(name);
   }
 
@@ -136,7 +136,7 @@ export class LayerTree {
   }
 
   #place(parent: TreeNode, name: string, node: TreeNode): void {
-    if (node.children !== undefined && parent.whiteouts?.has(name) === true) node.opaque = true;
+    if (node.children !== undefined && parent.whiteouts?.has(name) === true) hideBelow(node);
     childrenOf(parent).set(name, node);
   }
 
@@ -176,6 +176,12 @@ export class LayerTree {
 
 /** Latin1 strings in the order of their bytes. */
 export const byBytes = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
+/** A directory whose own name is hidden below is a new one, attributes included; an opaque mark hides the content alone. */
+function hideBelow(directory: TreeNode): void {
+  directory.opaque = true;
+  directory.implicit = false;
+}
 
 function newNode(object: TreeObject, implicit: boolean): TreeNode {
   return {

@@ -31,6 +31,16 @@ describe("a chain of layers, merged", () => {
     expect(lines((tree) => { tree.whiteout(["a"]); tree.put(["b"], file("b")); })).to.deep.equal(['/b 100644 "b"']);
   });
 
+  it("gives an opaque directory that is only implied the attributes it has below, and one whose name was hidden new ones", () => {
+    const low: Build = (tree) => { for (const name of ["d", "e"]) { tree.put([name], directory({ mode: 0o40700, uid: 5 })); tree.put(path(`${name}/low`), file("")); } };
+    const again: Build = (tree) => { tree.opaque(["d"]); tree.whiteout(["e"]); tree.put(path("d/new"), file("")); tree.put(path("e/new"), file("")); };
+    const expected = ["/d 40700 5:0 0.0", '/d/new 100644 ""', "/e 40755", '/e/new 100644 ""'];
+    expect(lines(low, again)).to.deep.equal(expected);
+    expect(lines(low, again, again)).to.deep.equal(expected);
+    expect(lines(low, (tree) => tree.whiteout(["d"]), again)).to.deep.equal(["/d 40755", ...expected.slice(1)]);
+    expect(lines(low, (tree) => tree.put(["d"], file("")), again)).to.deep.equal(["/d 40755", ...expected.slice(1)]);
+  });
+
   it("finds hard links to lower layers as these were below the link", () => {
     const low: Build = (tree) => { tree.put(path("usr/tool"), file("tool")); tree.put(path("usr/other"), file("other")); };
     expect(lines(low, (tree) => tree.link(path("bin/tool"), path("usr/tool")))).to.deep.equal(
@@ -86,7 +96,7 @@ describe("a chain of layers, merged", () => {
               put(own, where, object);
             } else if (kind < 7) {
               tree.whiteout(where);
-              put(own, where.slice(0, -1), undefined);
+              if (!isBehindFile(own, where)) put(own, where.slice(0, -1), undefined);
               hidden.push(where);
             } else {
               tree.opaque(where);
@@ -125,6 +135,16 @@ function put(model: Model, where: readonly string[], object: TreeObject | undefi
     if (known?.entries === undefined) at.set(name, { object: undefined, entries: new Map() });
     at = (at.get(name) as { entries: Model }).entries;
   }
+}
+
+function isBehindFile(model: Model, where: readonly string[]): boolean {
+  let at: Model | undefined = model;
+  for (const name of where.slice(0, -1)) {
+    const entry: { entries: Model | undefined } | undefined = at?.get(name);
+    if (entry !== undefined && entry.entries === undefined) return true;
+    at = entry?.entries;
+  }
+  return false;
 }
 
 function remove(model: Model, where: readonly string[], contentOnly = false): void {

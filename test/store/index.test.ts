@@ -207,7 +207,7 @@ describe("a layer's tree", () => {
       tree.whiteout(["f"]);
       tree.whiteout(["gone"]);
     };
-    const expected = ["/d 40755 opaque implicit", '/d/own 100644 ""', '/f 100644 ""', "/gone whiteout"];
+    const expected = ["/d 40755 opaque", '/d/own 100644 ""', '/f 100644 ""', "/gone whiteout"];
     expect(lines((tree) => { entries(tree); whiteouts(tree); })).to.deep.equal(expected);
     expect(lines((tree) => { whiteouts(tree); entries(tree); })).to.deep.equal(expected);
   });

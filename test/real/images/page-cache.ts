@@ -31,7 +31,7 @@ for folder, _, names in os.walk("cache-store"):
     } finally {
       run(`i=0; while [ $i -lt ${MOUNTS} ]; do $S umount m$i || :; i=$((i + 1)); done; rmdir m?*
         # Servers end by themselves once their mounts are gone.
-        for try in 1 2 3 4 5 6 7 8 9 10; do [ -s "$1/cgroup.procs" ] || break; sleep 0.5; done`, group);
+        for try in $(seq 100); do [ -n "$(cat "$1/cgroup.procs")" ] || break; sleep 0.3; done`, group);
       rmdirSync(group);
     }
   }
