@@ -64,7 +64,7 @@ export interface NativeBinding {
   setJobHandler(handler: ((id: number, result: number) => void) | null): number;
   /** kind 0 fsync(a), 1 fdatasync(a), 2 syncfs(a), 3 copy data: the first `c` bytes from descriptor a to b, which holds
    * no data yet, holes kept; b is `c` bytes long afterwards; 4 remove directories with all that is in them: `names`, NUL between them, in
-   * directory a; none has subdirectories (-EISDIR), and what is not there is no error. Result 0 or a negative errno; -ECANCELED
+   * directory a; one with a subdirectory stays (-EISDIR) and keeps no other, and what is not there is no error. Result 0 or a negative errno; -ECANCELED
    * when the environment ends. Returns the job's id (> 0). `names` is copied. */
   startJob(kind: number, a: number, b: number, c: number, names?: Uint8Array): number;
   /** Blocks until the work of a job is done. Its result comes to the handler later, as always. */

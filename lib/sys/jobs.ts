@@ -76,8 +76,8 @@ export const syncfsJob = (fd: number): Promise<void> => jobs.run("syncfs", SYNCF
  */
 export const copyJob = (from: number, to: number, length: number): Promise<void> => jobs.run("copy_file_range", COPY, from, to, length);
 /**
- * Removes directories of `parent` with all that is in them, one after the other, up to the first that cannot be removed: EISDIR when one
- * has a subdirectory. Names are latin1; what is not there is no error. Throws when it cannot begin.
+ * Removes directories of `parent` with all that is in them, one after the other, and rejects what the first said that cannot be removed: EISDIR
+ * when it has a subdirectory. Names are latin1; what is not there is no error. Throws when it cannot begin.
  */
 export const removeDirectoriesJob = (parent: number, names: readonly string[]): Job =>
   jobs.start("rmdir", REMOVE, parent, -1, 0, Buffer.from(names.join("\0"), "latin1"));

@@ -86,7 +86,10 @@ static int64_t copy_data(Jobs* jobs, int from, int to, int64_t length) {
 
 // All entries of a directory that can be unlinked. Returns 0 or the first error; what somebody else removes meanwhile is none.
 static int64_t empty_directory(Jobs* jobs, int parent, const char* name, char* buffer) {
-  int dir = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+  constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  int dir = openat(parent, name, kFlags);
+  // Who owns a directory may still have to open it to itself.
+  if (dir < 0 && errno == EACCES && fchmodat(parent, name, 0700, 0) == 0) dir = openat(parent, name, kFlags);
   if (dir < 0) return -errno;
   int64_t result = 0, length;
   while (result >= 0 && (length = outcome(syscall(SYS_getdents64, dir, buffer, kBounce))) > 0) {
@@ -98,6 +101,7 @@ static int64_t empty_directory(Jobs* jobs, int parent, const char* name, char* b
       at += step;
       if (strcmp(entry, ".") == 0 || strcmp(entry, "..") == 0) continue;
       result = stopping(jobs) ? -ECANCELED : outcome(unlinkat(dir, entry, 0));
+      if (result == -EACCES && fchmod(dir, 0700) == 0) result = outcome(unlinkat(dir, entry, 0));
       if (result == -ENOENT) result = 0;
     }
   }
@@ -105,18 +109,18 @@ static int64_t empty_directory(Jobs* jobs, int parent, const char* name, char* b
   return result < 0 ? result : length;
 }
 
-// Directories without subdirectories, and what is in them. Stops at the first that cannot be removed.
+// Directories without subdirectories, and what is in them; one that cannot be removed keeps no other. Returns 0 or the first error.
 static int64_t remove_directories(Jobs* jobs, int parent, const char* names) {
   char* buffer = static_cast<char*>(malloc(kBounce));
   if (!buffer) return -ENOMEM;
-  int64_t result = 0;
-  for (const char* name = names; *name && result >= 0; name += strlen(name) + 1) {
-    result = empty_directory(jobs, parent, name, buffer);
+  int64_t first = 0;
+  for (const char* name = names; *name && first != -ECANCELED; name += strlen(name) + 1) {
+    int64_t result = empty_directory(jobs, parent, name, buffer);
     if (result >= 0) result = outcome(unlinkat(parent, name, AT_REMOVEDIR));
-    if (result == -ENOENT) result = 0;
+    if (result < 0 && result != -ENOENT && (first == 0 || result == -ECANCELED)) first = result;
   }
   free(buffer);
-  return result;
+  return first;
 }
 
 static int64_t run(Jobs* jobs, const Job* job) {

@@ -1,5 +1,5 @@
 import { expect } from "chai";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FsError, errnoName } from "../../lib/base/errors.js";
@@ -7,7 +7,7 @@ import { O_APPEND, O_CREAT, O_RDONLY, O_RDWR } from "../../lib/base/mode.js";
 import { native } from "../../lib/sys/binding.js";
 import { AT_FDCWD, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, LOCK_EX, LOCK_NB, LOCK_UN, O_DIRECTORY, SEEK_DATA, SEEK_HOLE } from "../../lib/sys/flags.js";
 import { Jobs, copyJob, fdatasyncJob, fsyncJob, removeDirectoriesJob, syncfsJob } from "../../lib/sys/jobs.js";
-import { openAt, scratch } from "./world.js";
+import { itAsRoot, openAt, scratch } from "./world.js";
 
 const MiB = 1 << 20;
 
@@ -140,7 +140,7 @@ describe("jobs", () => {
     native.close(fd);
   });
 
-  it("remove directories and what is in them, and stop at one that has a subdirectory", async () => {
+  it("remove directories and what is in them, but for one that has a subdirectory", async () => {
     const folder = mkdtempSync(join(tmpdir(), "stratafs-jobs-"));
     const fd = native.open(AT_FDCWD, folder, O_DIRECTORY, 0, 0);
     try {
@@ -152,7 +152,27 @@ describe("jobs", () => {
       await job.ended;
       const refused = await removeDirectoriesJob(fd, ["c", "d"]).ended.catch((error: FsError) => error.code);
       expect(refused).to.equal("EISDIR");
-      expect(readdirSync(folder).sort()).to.deep.equal(["c", "d"]);
+      expect(readdirSync(folder)).to.deep.equal(["c"]);
+    } finally {
+      native.close(fd);
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  itAsRoot("remove what belongs to the user of the process, whatever its permissions", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "stratafs-jobs-"));
+    const fd = native.open(AT_FDCWD, folder, O_DIRECTORY, 0, 0);
+    try {
+      chownSync(folder, 12345, 12345);
+      for (const [name, mode] of [["read-only", 0o555], ["closed", 0]] as const) {
+        mkdirSync(join(folder, name));
+        writeFileSync(join(folder, name, "f"), "");
+        chownSync(join(folder, name), 12345, 12345);
+        chmodSync(join(folder, name), mode);
+      }
+      process.seteuid!(12345);
+      await removeDirectoriesJob(fd, ["read-only", "closed"]).ended.finally(() => process.seteuid!(0));
+      expect(readdirSync(folder)).to.deep.equal([]);
     } finally {
       native.close(fd);
       rmSync(folder, { recursive: true });
