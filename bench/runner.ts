@@ -52,7 +52,8 @@ export class Runner {
     const asRoot = process.getuid?.() === 0;
     if (unprivileged && asRoot) chownSync(directory, UNPRIVILEGED_ID, UNPRIVILEGED_ID);
     const drop = asRoot ? ["setpriv", `--reuid=${UNPRIVILEGED_ID}`, `--regid=${UNPRIVILEGED_ID}`, "--clear-groups"] : [];
-    const prefix = unprivileged ? [...drop, "unshare", "--user", "--map-root-user", "--mount"] : [];
+    // In a mount namespace of its own: one that somebody else makes meanwhile would hold a copy of the mounts, and their daemons with it.
+    const prefix = unprivileged ? [...drop, "unshare", "--user", "--map-root-user", "--mount"] : ["unshare", "--mount"];
     const [program = "", ...args] = [...prefix, process.execPath, fileURLToPath(new URL("./cell.js", import.meta.url)), JSON.stringify({ ...job, directory } satisfies Job)];
     const child = spawn(program, args, {
       detached: true,

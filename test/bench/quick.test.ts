@@ -19,7 +19,7 @@ const canMount = process.getuid?.() === 0 || spawnSync("unshare", ["--user", "--
 function leftProcesses(work: string): string[] {
   return readdirSync("/proc").filter((pid) => {
     try {
-      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/environ`, "latin1").includes(`STRATAFS_BENCH_CELL=${work}/`);
+      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/environ`, "latin1").includes(`STRATAFS_BENCH_CELL=${work}`);
     } catch {
       return false;
     }
@@ -114,8 +114,8 @@ describe("the benchmark harness", function () {
     const child = spawn(process.execPath, [HARNESS, ...args], { stdio: "ignore" });
     const ended = new Promise<number | null>((resolve) => child.once("exit", resolve));
     const cells = join(work, "cells");
-    // In the middle of a run. Mounts of an unprivileged cell are in a namespace of its own.
-    const begun = () => existsSync(json) && (process.getuid?.() === 0 ? leftovers(work).mounts.length > 0 : readdirSync(cells).length > 0);
+    // In the middle of a run, whose mounts are in a namespace of its own.
+    const begun = () => existsSync(json) && readdirSync(cells).some((cell) => leftProcesses(join(cells, cell)).length > 0);
     for (let waited = 0; waited < 60_000 && !begun(); waited += 5) {
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
