@@ -364,9 +364,10 @@ describe("READDIRPLUS", () => {
 });
 
 describe("passthrough opens", () => {
-  const kernelWith = (lower: boolean): { kernel: ScriptedKernel; file: number } => {
+  const kernelWith = (lower: boolean, size = 7): { kernel: ScriptedKernel; file: number } => {
     const statx = (fd: number, _path: string, _flags: number, out: Float64Array): number => {
       out[0] = fd; // one file per descriptor here
+      out[6] = size;
       return 0;
     };
     const kernel = new ScriptedKernel({
@@ -377,6 +378,17 @@ describe("passthrough opens", () => {
     return { kernel, file: kernel.lookup(ROOT, "file") };
   };
   const flagsAndId = (answer: Answer | undefined): number[] => [answer?.body.readUInt32LE(8) ?? -1, answer?.body.readInt32LE(12) ?? -1];
+
+  it("are ordinary for who only reads an empty file, and for its writers meanwhile", () => {
+    const { kernel, file } = kernelWith(false, 0);
+    expect(flagsAndId(kernel.ask(OPEN, file, openIn(0)))[1]).to.equal(0);
+    expect(flagsAndId(kernel.ask(OPEN, file, openIn(2)))[1]).to.equal(0);
+    kernel.ask(RELEASE, file, releaseIn);
+    kernel.ask(RELEASE, file, releaseIn);
+    expect(flagsAndId(kernel.ask(OPEN, file, openIn(2)))[1]).to.equal(1);
+    expect(kernel.channel.backings).to.have.length(1);
+    kernel.tree.close();
+  });
 
   it("share one backing id, which stays for the next open", () => {
     const { kernel, file } = kernelWith(false);
