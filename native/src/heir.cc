@@ -17,7 +17,7 @@
 
 constexpr int kCloseRange = 436;
 constexpr unsigned kCloseRangeCloexec = 4;
-constexpr int kTries = 10, kRestMs = 50, kLookMs = 5;
+constexpr int kTries = 15, kRestMs = 50, kLongRestMs = 5000, kLookMs = 5;  // 45 s until it gives up
 
 static int64_t call_memfd(const Args& args) {
   Path name(args, 0);
@@ -103,14 +103,19 @@ struct Inheritance {
   while (poll(&death, 1, -1) < 0 && errno == EINTR) {
   }
   if ((death.revents & POLLIN) == 0) _exit(1);
+  int rest = kRestMs;
   for (int failures = 0; failures < kTries && self.counts() && self.is_needed();) {
     pid_t child = static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
     if (child == 0) become_server(self);
     int status = 0;
     while (child > 0 && self.counts() && waitpid(child, &status, WNOHANG) == 0) poll(nullptr, 0, kLookMs);
-    // A program that is being replaced may be missing, or half written, for a moment. One that was killed has not failed.
-    if (child < 0 || !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL) failures++;
-    if (self.counts()) poll(nullptr, 0, kRestMs);
+    if (!self.counts()) break;
+    // A program that is being replaced may be missing, or half written, for a while. One that was killed has not failed.
+    bool failed = child < 0 || !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL;
+    poll(nullptr, 0, failed ? rest : kRestMs);
+    if (!failed) continue;
+    failures++;
+    rest = rest * 2 < kLongRestMs ? rest * 2 : kLongRestMs;
   }
   _exit(0);
 }
