@@ -155,7 +155,10 @@ function checkLasting(stack: StackDescription, options: MountOptions): void {
   const refuse = (what: string): never => {
     throw new FsError("EINVAL", "mount", `with supervised: ${what}`);
   };
-  for (const layer of [...stack.lowers, ...(stack.dataLayers ?? [])]) if (layer.kind === "memory") refuse("a layer in memory would die with its server");
+  for (const layer of [...stack.lowers, ...(stack.dataLayers ?? [])]) {
+    if (layer.kind === "memory") refuse("a layer in memory would die with its server");
+    if (layer.kind === "store" && typeof layer.what === "string") refuse("an image's name may stand for another image by then");
+  }
   if (stack.upper?.kind === "memory") refuse("an upper in memory would die with its server");
   if (stack.upper?.kind === "directory" && stack.upper.options.workdir === undefined) refuse("the upper needs a work directory that is named");
   if (stack.ino32 === true) refuse("inode numbers of 32 bits depend on the order of asking");

@@ -83,11 +83,11 @@ async function serve(request: MountRequest, starter: Starter | undefined): Promi
 
 /** As serve(), where another process can go on. */
 async function serveLasting(request: MountRequest, starter: Starter | undefined): Promise<number> {
-  const [{ detachProcess, mountLasting }, { mountOptionsOf, stackOf }] = await Promise.all([import("../index.js"), import("./mount-stack.js")]);
+  const [{ detachProcess, mountLasting }, { mountOptionsOf, stackOf, withImage }] = await Promise.all([import("../index.js"), import("./mount-stack.js")]);
   if (starter !== undefined) detachProcess();
   process.umask(0);
   const options = { ...mountOptionsOf(request, process.getuid?.() === 0), log: complain };
-  const stack = stackOf(request, process.env);
+  const stack = await withImage(stackOf(request, process.env), request);
   const mounted = await whenFree(() => mountLasting(stack, request.mountpoint, options, successor()));
   process.chdir("/");
   process.on("SIGUSR2", () => void mounted.handOver());

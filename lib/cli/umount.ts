@@ -9,6 +9,8 @@ import { readArguments } from "./arguments.js";
 import { MARK } from "./daemon.js";
 import { UsageError } from "./usage.js";
 
+/** In the environment of a server that has taken over from another (lib/supervised). */
+const SUCCESSOR = "STRATAFS_JOURNAL";
 /** A server syncs its upper at the end. */
 const ENDING_MS = 60_000;
 
@@ -49,7 +51,7 @@ function daemonsOf(mountpoint: string): number[] {
 /** False, too, when it is gone or no more than a zombie, which has no environment. */
 function isDaemon(pid: number): boolean {
   try {
-    return readFileSync(`/proc/${pid}/environ`, "latin1").split("\0").some((entry) => entry.startsWith(`${MARK}=`));
+    return readFileSync(`/proc/${pid}/environ`, "latin1").split("\0").some((entry) => entry.startsWith(`${MARK}=`) || entry.startsWith(`${SUCCESSOR}=`));
   } catch {
     return false;
   }

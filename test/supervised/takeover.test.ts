@@ -143,6 +143,7 @@ describe("stratafs mount --supervised and upgrade (needs root)", function () {
     const program = { argv: [process.execPath], env: {} };
     const refused: readonly [StackDescription, MountOptions, RegExp][] = [
       [{ lowers: [memoryLayer({})] }, {}, /a layer in memory/],
+      [{ lowers: [{ kind: "store", store: ground.path, what: "image", options: {} }] }, {}, /image's name/],
       [{ lowers: [directoryLayer(ground.at("a"))], upper: memoryUpper() }, {}, /an upper in memory/],
       [{ lowers: [directoryLayer(ground.at("a"))], upper: directoryUpper(ground.at("upper")) }, {}, /work directory/],
       [{ lowers: [directoryLayer(ground.at("a"))], ino32: true }, {}, /32 bits/],
