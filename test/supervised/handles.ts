@@ -53,7 +53,7 @@ createInterface({ input: process.stdin }).on("line", () => {
     replaced: [whole(replaced), fs.readFileSync("made/replaced", "latin1")], removed: [fs.fstatSync(removed).nlink, fs.existsSync("lower/dir")],
     deep: [whole(deep), fs.readFileSync("elsewhere/and/deeper/file", "latin1")], inos: [fs.fstatSync(written).ino, fs.fstatSync(lower).ino, fs.fstatSync(unlinked).ino],
   };
-  for (let i = 0; i < 60; i++) {
+  for (let i = 0; i < 100; i++) {
     const entry = listing.readSync();
     if (entry !== null) names.push(entry.name);
   }

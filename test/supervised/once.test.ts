@@ -39,7 +39,7 @@ async function look(fs: RemoteFs, dir: string): Promise<Record<string, string>> 
 }
 
 describe("a change that its server dies in (needs root: passthrough, whiteouts)", function () {
-  this.timeout(120_000);
+  this.timeout(300_000);
   before(function () {
     if (!isRoot) this.skip();
   });
