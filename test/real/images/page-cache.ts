@@ -29,7 +29,7 @@ for folder, _, names in os.walk("cache-store"):
       const cached = Number(/^(?:total_cache|file) (\d+)$/m.exec(stat)?.[1]);
       step(`${image}: ${MOUNTS} mounts, data=${data}, ${(Number(read) / 2 ** 20).toFixed(0)} MiB of files read through each: ${(cached / 2 ** 20).toFixed(0)} MiB of page cache`);
     } finally {
-      run(`i=0; while [ $i -lt ${MOUNTS} ]; do $S umount m$i || :; i=$((i + 1)); done; rmdir m?*
+      run(`i=0; while [ $i -lt ${MOUNTS} ]; do $S umount m$i || :; i=$((i + 1)); done; rmdir m[0-9]*
         # Servers end by themselves once their mounts are gone.
         for try in $(seq 100); do [ -n "$(cat "$1/cgroup.procs")" ] || break; sleep 0.3; done`, group);
       rmdirSync(group);
