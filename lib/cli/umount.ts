@@ -7,12 +7,14 @@ import { resolve } from "node:path";
 import { mountView, unmount } from "../index.js";
 import { readArguments } from "./arguments.js";
 import { MARK } from "./daemon.js";
+import { isServing } from "./descriptors.js";
 import { UsageError } from "./usage.js";
 
 /** In the environment of a server that has taken over from another (lib/supervised). */
 const SUCCESSOR = "STRATAFS_JOURNAL";
-/** A server syncs its upper at the end. */
+/** Longest waits: for a server that syncs its upper at the end, and for one that goes on because another mount namespace has a copy of the mount. */
 const ENDING_MS = 60_000;
+const ELSEWHERE_MS = 3000;
 
 /** Throws UsageError, or the FsError of umount2(2). */
 export async function umountCommand(args: readonly string[]): Promise<number> {
@@ -36,7 +38,8 @@ async function unmountAndWait(mountpoint: string, lazy: boolean): Promise<void> 
   const daemons = lazy ? [] : daemonsOf(mountpoint);
   await unmount(mountpoint, { lazy });
   const started = Date.now();
-  while (daemons.some(isDaemon) && Date.now() - started < ENDING_MS) await new Promise((later) => setTimeout(later, 10));
+  const awaited = (pid: number): boolean => isDaemon(pid) && Date.now() - started < (isServing(String(pid)) ? ELSEWHERE_MS : ENDING_MS);
+  while (daemons.some(awaited)) await new Promise((later) => setTimeout(later, 10));
 }
 
 /** Processes that end with the mount; a program that has mounted for itself does not, and whoever cannot be seen is not waited for. */
