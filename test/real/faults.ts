@@ -31,4 +31,5 @@ for (let i = 0; i < Number(values.rounds); i++) {
   console.log([`${problems.length === 0 ? "ok    " : "FAILED"} ${title}`, ...problems].join("\n         "));
 }
 console.log(`${counts.passed} passed, ${counts.failed} failed`);
-process.exitCode = counts.failed === 0 ? 0 : 1;
+// The patience of the last round still runs.
+process.exit(counts.failed === 0 ? 0 : 1);
