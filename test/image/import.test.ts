@@ -365,7 +365,7 @@ describe("import of images", () => {
       ["a gzip blob that is cut off", "ERR_IMAGE_COMPRESSION", {}, (file, blob) => fs.writeFileSync(file, blob.subarray(0, -100))],
       ["a blob with bytes behind it", "ERR_IMAGE_COMPRESSION", {}, (file, blob) => fs.writeFileSync(file, Buffer.concat([blob, Buffer.from("more")]))],
       ["a blob with another date in its header", "ERR_IMAGE_DIGEST", {}, (file, blob) => { const bytes = Buffer.from(blob); bytes[5] = 1; fs.writeFileSync(file, bytes); }],
-      ["a blob that cannot be read", "EISDIR", {}, (file) => { fs.unlinkSync(file); fs.mkdirSync(file); }],
+      ["a blob that cannot be read", "ERR_IMAGE_FORMAT", {}, (file) => { fs.unlinkSync(file); fs.mkdirSync(file); }],
       ["an archive beyond a limit", "ERR_TAR_LIMIT", { limits: { maxArchiveSize: 2 ** 20 } }, () => undefined],
     ];
     const layoutOf = async (): Promise<{ place: string; blob: string }> => {
