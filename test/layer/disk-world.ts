@@ -1,6 +1,6 @@
 /**
  * Trees on disk for tests: written from a description, thrown away afterwards.
- * Always true: everything is below one folder made by mkdtemp, and gone once the test file is done.
+ * Always true: everything is below folders made by mkdtemp, and gone when the process ends.
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -15,12 +15,18 @@ import type { EntryOptions, TreeDescription } from "../../lib/layer/tree-descrip
 import { native } from "../../lib/sys/binding.js";
 import { AT_FDCWD, O_DIRECTORY } from "../../lib/sys/flags.js";
 
-/** A new empty folder; removed after the suite that is running. */
+const folders = new Set<string>();
+process.on("exit", () => folders.forEach(removeFolder));
+
+/** A new empty folder; gone when the process ends, if nobody has removed it before. */
 export function temporaryFolder(): string {
-  return mkdtempSync(join(tmpdir(), "stratafs-layer-"));
+  const path = mkdtempSync(join(tmpdir(), "stratafs-layer-"));
+  folders.add(path);
+  return path;
 }
 
 export function removeFolder(path: string): void {
+  folders.delete(path);
   rmSync(path, { recursive: true, force: true });
 }
 
