@@ -1,7 +1,7 @@
 /** A mount served by a child process, so that a test may use it: serving-child.ts does the serving. Always unmounted by close(). */
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { chownSync, mkdtempSync, rmdirSync } from "node:fs";
+import { chownSync, mkdtempSync, rmdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -11,22 +11,26 @@ import type { Ask, Setup, State } from "./serving-child.js";
 export class MountedTree {
   readonly path: string;
   readonly #child: ChildProcess;
+  /** Where the child keeps its files; it may be killed. */
+  readonly #scratch: string;
 
-  private constructor(path: string, child: ChildProcess) {
+  private constructor(path: string, child: ChildProcess, scratch: string) {
     this.path = path;
     this.#child = child;
+    this.#scratch = scratch;
   }
 
   static async start(setup: Omit<Setup, "mountpoint">): Promise<MountedTree> {
     const path = mkdtempSync(join(tmpdir(), "stratafs-fuse-"));
     const program = fileURLToPath(new URL("serving-child.js", import.meta.url));
     const ids = setup.uid === undefined ? {} : { uid: setup.uid, gid: setup.uid };
-    if (setup.uid !== undefined) chownSync(path, setup.uid, setup.uid);
-    const child = fork(program, [JSON.stringify({ ...setup, mountpoint: path })], { stdio: "inherit", ...ids });
-    const mounted = new MountedTree(path, child);
+    const scratch = mkdtempSync(join(tmpdir(), "stratafs-serving-"));
+    if (setup.uid !== undefined) for (const each of [path, scratch]) chownSync(each, setup.uid, setup.uid);
+    const child = fork(program, [JSON.stringify({ ...setup, mountpoint: path })], { stdio: "inherit", env: { ...process.env, TMPDIR: scratch }, ...ids });
+    const mounted = new MountedTree(path, child, scratch);
     const [answer] = (await once(child, "message")) as [{ failed?: string }];
     if (answer.failed === undefined) return mounted;
-    rmdirSync(path);
+    mounted.#remove();
     throw new Error(answer.failed);
   }
 
@@ -60,7 +64,7 @@ export class MountedTree {
       const failed = await Promise.race([ended.then(() => undefined), refused]);
       if (failed !== undefined) this.#abort();
       await ended;
-      rmdirSync(this.path);
+      this.#remove();
       if (failed !== undefined) throw new Error(failed);
     }
     if (this.#child.exitCode !== 0) throw new Error(`the serving process ended with ${this.#child.exitCode}`);
@@ -69,7 +73,7 @@ export class MountedTree {
   /** Resolves when the child has ended, which it does with its mount; removes the mountpoint. */
   async ended(): Promise<void> {
     if (this.#child.exitCode === null && this.#child.signalCode === null) await once(this.#child, "exit");
-    rmdirSync(this.path);
+    this.#remove();
   }
 
   /** Ends the child without warning, and takes the dead mount away. */
@@ -78,6 +82,12 @@ export class MountedTree {
     this.#child.kill("SIGKILL");
     await ended;
     this.#abort();
+    rmSync(this.#scratch, { recursive: true, force: true });
+  }
+
+  #remove(): void {
+    rmdirSync(this.path);
+    rmSync(this.#scratch, { recursive: true, force: true });
   }
 
   /** MNT_FORCE ends the connection even when the mount is busy; MNT_DETACH takes it away. */

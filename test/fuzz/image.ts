@@ -2,8 +2,7 @@
  * Fuzz target: the documents of images. An input is index.json, manifest and configuration with NUL between them, or, with one or two documents, a
  * docker archive's; digests and sizes in the documents are put right for what they name, where they are written as IT and IT_SIZE.
  */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { TarError } from "../../lib/tar/errors.js";
 import { processConfigOf } from "../../lib/image/config.js";
@@ -13,7 +12,7 @@ import { fieldsOf, parseJson } from "../../lib/image/json.js";
 import { planDockerArchive, planOciLayout, type ImagePlan } from "../../lib/image/manifest.js";
 import { digestOf } from "../../lib/store/digest.js";
 import { StoreError } from "../../lib/store/errors.js";
-import { expectThat, refusedBy, type Target } from "./fuzz.js";
+import { expectThat, refusedBy, scratchFolder, type Target } from "./fuzz.js";
 
 const diffId = `sha256:${digestOf(Buffer.from("layer"))}`;
 
@@ -96,13 +95,5 @@ class MapBlobs implements Blobs {
   }
 }
 
-let scratchFile: string | undefined;
-
-function scratch(): string {
-  if (scratchFile === undefined) {
-    const folder = mkdtempSync(join(tmpdir(), "stratafs-fuzz-"));
-    process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
-    scratchFile = join(folder, "blobs");
-  }
-  return scratchFile;
-}
+let file: string | undefined;
+const scratch = (): string => (file ??= join(scratchFolder(), "blobs"));
