@@ -63,10 +63,12 @@ export interface NativeBinding {
   /** `handler(id, result)` is called on this thread when a job ends. One handler per environment. Jobs keep the loop alive while there is a handler. */
   setJobHandler(handler: ((id: number, result: number) => void) | null): number;
   /** kind 0 fsync(a), 1 fdatasync(a), 2 syncfs(a), 3 copy data: the first `c` bytes from descriptor a to b, which holds
-   * no data yet, holes kept; b is `c` bytes long afterwards; 4 remove directories with all that is in them: `names`, NUL between them, in
-   * directory a; one with a subdirectory stays (-EISDIR) and keeps no other, and what is not there is no error. Result 0 or a negative errno; -ECANCELED
-   * when the environment ends. Returns the job's id (> 0). `names` is copied. */
-  startJob(kind: number, a: number, b: number, c: number, names?: Uint8Array): number;
+   * no data yet, holes kept; b is `c` bytes long afterwards; 4 remove directories with all that is in them: `bytes` are their names, NUL between them, in
+   * directory a; one with a subdirectory stays (-EISDIR) and keeps no other, and what is not there is no error; 5 make files of
+   * mode b in directory a: `bytes` are records {u32 length of the body, u32 length of the name with its NUL, name, body}, little-endian; ends at the
+   * first that cannot be made, of which nothing stays. Result 0 or a negative errno; -ECANCELED
+   * when the environment ends. Returns the job's id (> 0). `bytes` is copied. */
+  startJob(kind: number, a: number, b: number, c: number, bytes?: Uint8Array): number;
   /** Blocks until the work of a job is done. Its result comes to the handler later, as always. */
   waitJob(id: number): number;
 

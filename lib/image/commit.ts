@@ -147,7 +147,7 @@ async function withNewLayer(store: Store, purpose: string, options: CommitOption
     return image;
   } finally {
     builder.abandon();
-    writer.end();
+    await writer.end();
   }
 }
 

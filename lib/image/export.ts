@@ -172,7 +172,7 @@ class Export {
         }
       }
     } finally {
-      writer?.end();
+      await writer?.end();
     }
     yield fileOf(blobPath(digestOf(this.#config)), this.#config);
     const manifest = this.#manifest(this.#ref.layers.map((diffId) => layers.get(diffId) as Descriptor));

@@ -72,7 +72,7 @@ export async function importImage(store: Store, input: ImageInput, options: Impo
     for (const plan of plans) imported.push(await importPlan(store, writer, source.blobs, plan, options));
     return imported;
   } finally {
-    writer.end();
+    await writer.end();
   }
 }
 

@@ -115,7 +115,7 @@ export class LayerBuilder {
   }
 
   async #file(header: NewTarEntry, digest: Digest, size: number): Promise<void> {
-    const fd = this.#writer.open(digest);
+    const fd = await this.#writer.open(digest);
     try {
       const extents = size < 2 * SPARSE_BLOCK ? undefined : extentsOf(fd, size);
       const stored = extents?.reduce((sum, { length }) => sum + length, 0) ?? size;

@@ -123,7 +123,7 @@ async function putBody(writer: StoreWriter, entry: TarEntry, recipe: RecipeWrite
   } else if (entry.size > INLINE_MAX) {
     const bytes = entry.extents === undefined ? await entry.body.whole() : await gathered(filled(entry.body, undefined, entry));
     onBody?.(bytes);
-    put = await writer.putBytes(bytes);
+    put = await writer.putBytesLater(bytes);
   } else {
     const bytes = await gathered(filled(entry.body, (part) => recipe.raw(part), entry));
     onBody?.(bytes);

@@ -14,6 +14,7 @@ import { native } from "../sys/binding.js";
 import { copyJob, syncfsJob } from "../sys/jobs.js";
 import { digestOf, type Digest } from "./digest.js";
 import { StoreError } from "./errors.js";
+import { LateFiles } from "./late-files.js";
 import { asStoreError, namesIn, syncDirectory, writeAll, writeNew, writing } from "./files.js";
 import type { Lease } from "./leases.js";
 import { hashOfFile, type Objects } from "./objects.js";
@@ -59,6 +60,8 @@ export class StoreWriter {
   #ended = false;
   /** Of the staging folder, from the beginning: so no error of writing back is missed, whoever else syncs. */
   readonly #fd: number;
+  /** Objects that another thread writes into the staging folder. */
+  readonly #late: LateFiles;
   /** Bytes staged since the last sync began. */
   #unsynced = 0;
   /** The last sync; the next one waits for it. */
@@ -67,15 +70,20 @@ export class StoreWriter {
   constructor(parts: WriterParts) {
     this.#parts = parts;
     this.#fd = openSync(parts.staging, "r");
+    this.#late = new LateFiles(this.#fd, OBJECT_MODE);
   }
 
   /** Puts bytes that are in memory. Throws ERR_STORE_FULL. */
   async putBytes(bytes: Uint8Array): Promise<PutResult> {
-    this.#checkOpen();
-    const digest = digestOf(bytes);
-    if (await this.#has(digest, bytes.length)) return { digest, size: bytes.length, added: false };
-    if (!this.#staged.has(digest)) this.#stage(digest, bytes);
-    return { digest, size: bytes.length, added: true };
+    return await this.#putBytes(bytes, false);
+  }
+
+  /**
+   * The same for one of many that nobody reads before they are published: small ones are written by another thread meanwhile. Throws
+   * ERR_STORE_FULL for earlier ones, too: once one could not be written, publish() fails.
+   */
+  async putBytesLater(bytes: Uint8Array): Promise<PutResult> {
+    return await this.#putBytes(bytes, LateFiles.fits(bytes));
   }
 
   /**
@@ -134,9 +142,10 @@ export class StoreWriter {
   }
 
   /** A descriptor of an object that was put by this writer or is in the store, the caller's to close. Throws ERR_STORE_MISSING. */
-  open(digest: Digest): number {
+  async open(digest: Digest): Promise<number> {
     this.#checkOpen();
     const { staging, objects } = this.#parts;
+    if (this.#staged.has(digest)) await this.#late.written();
     return this.#staged.has(digest) ? openSync(join(staging, digest), "r") : objects.open(digest);
   }
 
@@ -169,6 +178,7 @@ export class StoreWriter {
     this.#checkOpen();
     if (this.#staged.size === 0 && this.#layers.size === 0) return;
     try {
+      await this.#late.written();
       await this.#sync();
       await this.#parts.lock.shared(() => this.#rename());
       await this.#sync();
@@ -184,9 +194,10 @@ export class StoreWriter {
   }
 
   /** Ends the writer; what was not published is forgotten. Idempotent. */
-  end(): void {
+  async end(): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
+    await this.#late.ended();
     const close = (): void => closeSync(this.#fd);
     void this.#syncing.then(close, close);
     try {
@@ -262,6 +273,27 @@ export class StoreWriter {
     renameSync(path, join(this.#parts.staging, digest));
     this.#added(digest, size);
     return { digest, size, added: true };
+  }
+
+  async #putBytes(bytes: Uint8Array, later: boolean): Promise<PutResult> {
+    this.#checkOpen();
+    const digest = digestOf(bytes);
+    if (await this.#has(digest, bytes.length)) return { digest, size: bytes.length, added: false };
+    if (!this.#staged.has(digest)) {
+      if (later) await this.#stageLater(digest, bytes);
+      else this.#stage(digest, bytes);
+    }
+    return { digest, size: bytes.length, added: true };
+  }
+
+  async #stageLater(digest: Digest, bytes: Uint8Array): Promise<void> {
+    // Noted first: another call for the same bytes would be let in while this one waits.
+    this.#added(digest, bytes.length);
+    try {
+      await this.#late.add(digest, bytes);
+    } catch (error) {
+      throw asStoreError("an object", error);
+    }
   }
 
   #stage(digest: Digest, bytes: Uint8Array): void {

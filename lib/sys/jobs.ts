@@ -11,6 +11,7 @@ const FDATASYNC = 1;
 const SYNCFS = 2;
 const COPY = 3;
 const REMOVE = 4;
+const FILES = 5;
 
 interface Waiting {
   readonly syscall: string;
@@ -43,12 +44,12 @@ export class Jobs {
   }
 
   /** As run(), but throws when the job cannot begin. */
-  start(syscall: string, kind: number, a: number, b: number, c: number, names?: Uint8Array): Job {
+  start(syscall: string, kind: number, a: number, b: number, c: number, bytes?: Uint8Array): Job {
     if (!this.#listening) {
       check(this.#binding.setJobHandler((id, result) => this.#settle(id, result)), syscall);
       this.#listening = true;
     }
-    const id = check(this.#binding.startJob(kind, a, b, c, names), syscall);
+    const id = check(this.#binding.startJob(kind, a, b, c, bytes), syscall);
     const ended = new Promise<void>((resolve, reject) => this.#waiting.set(id, { syscall, resolve, reject }));
     return { ended, wait: () => void this.#binding.waitJob(id) };
   }
@@ -81,3 +82,9 @@ export const copyJob = (from: number, to: number, length: number): Promise<void>
  */
 export const removeDirectoriesJob = (parent: number, names: readonly string[]): Job =>
   jobs.start("rmdir", REMOVE, parent, -1, 0, Buffer.from(names.join("\0"), "latin1"));
+/**
+ * Makes new files of `mode` in a directory. `records`, copied: for each the length of its body and that of its name with the NUL (32 bits,
+ * little-endian), the name, the body. Rejects what the first ended with that cannot be made: those before it are there, of it nothing. Not synced.
+ * Throws when it cannot begin.
+ */
+export const filesJob = (folder: number, mode: number, records: Uint8Array): Promise<void> => jobs.start("open", FILES, folder, mode, 0, records).ended;

@@ -17,7 +17,8 @@ struct Watch {
 struct Job {
   int32_t id, kind, a, b;
   int64_t c, result;
-  char* names;  // owned: names that each end in NUL, then one that is empty; nullptr for jobs that need none
+  char* bytes;    // owned, with two NULs behind them; nullptr for jobs that need none
+  size_t length;  // of the bytes, without those
   Job* next;
 };
 

@@ -123,19 +123,53 @@ static int64_t remove_directories(Jobs* jobs, int parent, const char* names) {
   return first;
 }
 
+static int64_t write_file(int parent, const char* name, mode_t mode, const char* body, uint32_t length) {
+  int fd = openat(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
+  if (fd < 0) return -errno;
+  int64_t result = 0;
+  for (uint32_t done = 0; done < length && result >= 0;) {
+    result = outcome(write(fd, body + done, length - done));
+    if (result > 0) done += result;
+    else if (result == -EINTR) result = 0;
+    else if (result == 0) result = -EIO;
+  }
+  int closed = close(fd);
+  if (result >= 0 && closed < 0 && errno != EINTR) result = -errno;
+  if (result < 0) unlinkat(parent, name, 0);
+  return result < 0 ? result : 0;
+}
+
+// Records of two little-endian words and what they count: the body's length, the name's length with its NUL, name, body.
+static int64_t write_files(Jobs* jobs, int parent, mode_t mode, const char* bytes, size_t length) {
+  for (size_t at = 0; at < length;) {
+    if (stopping(jobs)) return -ECANCELED;
+    uint32_t body, name;
+    if (length - at < sizeof body + sizeof name) return -EFAULT;
+    memcpy(&body, bytes + at, sizeof body);
+    memcpy(&name, bytes + at + sizeof body, sizeof name);
+    at += sizeof body + sizeof name;
+    if (name == 0 || name > length - at || bytes[at + name - 1] != 0 || body > length - at - name) return -EFAULT;
+    int64_t result = write_file(parent, bytes + at, mode, bytes + at + name, body);
+    if (result < 0) return result;
+    at += static_cast<size_t>(name) + body;
+  }
+  return 0;
+}
+
 static int64_t run(Jobs* jobs, const Job* job) {
   switch (job->kind) {
     case 0: return outcome(fsync(job->a));
     case 1: return outcome(fdatasync(job->a));
     case 2: return outcome(syncfs(job->a));
     case 3: return copy_data(jobs, job->a, job->b, job->c);
-    case 4: return job->names ? remove_directories(jobs, job->a, job->names) : -EINVAL;
+    case 4: return job->bytes ? remove_directories(jobs, job->a, job->bytes) : -EINVAL;
+    case 5: return job->bytes ? write_files(jobs, job->a, job->b, job->bytes, job->length) : -EINVAL;
     default: return -EINVAL;
   }
 }
 
 static void destroy(Job* job) {
-  free(job->names);
+  free(job->bytes);
   delete job;
 }
 
@@ -233,21 +267,21 @@ static int64_t call_start_job(const Args& args) {
   if (result == 0) result = start_threads(jobs);
   if (result < 0) return result;
   Bytes given = args.bytes(4);
-  char* names = nullptr;
+  char* bytes = nullptr;
   if (given.length > 0) {
-    names = static_cast<char*>(malloc(given.length + 2));
-    if (!names) return -ENOMEM;
-    memcpy(names, given.data, given.length);
-    names[given.length] = names[given.length + 1] = 0;
+    bytes = static_cast<char*>(malloc(given.length + 2));
+    if (!bytes) return -ENOMEM;
+    memcpy(bytes, given.data, given.length);
+    bytes[given.length] = bytes[given.length + 1] = 0;
   }
   Job* job = new (std::nothrow) Job;
   if (!job) {
-    free(names);
+    free(bytes);
     return -ENOMEM;
   }
   jobs->last_id = jobs->last_id == INT32_MAX ? 1 : jobs->last_id + 1;
   int32_t id = jobs->last_id;
-  *job = {id, args.i32(0), args.i32(1), args.i32(2), args.i64(3), 0, names, nullptr};
+  *job = {id, args.i32(0), args.i32(1), args.i32(2), args.i64(3), 0, bytes, given.length, nullptr};
   jobs->pending++;
   hold_loop(jobs);
   pthread_mutex_lock(&jobs->mutex);

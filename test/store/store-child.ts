@@ -23,7 +23,7 @@ if (task === "write") {
     await writer.addLayer(diffId, tree.write(store.hash, diffId));
     await writer.publish();
     await store.setImage({ name: `image:${argument}-${n % 5}`, layers: [diffId], config: undefined, manifest: undefined });
-    writer.end();
+    await writer.end();
     if (n === 0) console.log("ready");
   }
 } else if (task === "sweep") {

@@ -32,7 +32,7 @@ async function addImage(store: Store, name: string, bodies: Readonly<Record<stri
     await store.setImage({ name, layers: [diffId], config: undefined, manifest: undefined });
     return diffId;
   } finally {
-    writer.end();
+    await writer.end();
   }
 }
 
@@ -97,8 +97,8 @@ describe("a store", () => {
       expect(large).to.deep.equal({ digest: digestOf(Buffer.concat([Buffer.alloc(900_000, 1), Buffer.alloc(900_000, 2)])), size: 1_800_000, added: true });
       expect(fs.statSync(store.objects.path(small.digest)).mode & 0o777).to.equal(0o400);
       expect(store.objects.read(small.digest).toString()).to.equal("small");
-      writer.end();
-      writer.end();
+      await writer.end();
+      await writer.end();
       expect(fs.readdirSync(store.folder("staging"))).to.deep.equal([]);
       expect(fs.readdirSync(store.folder("leases"))).to.deep.equal([]);
     });
@@ -112,7 +112,7 @@ describe("a store", () => {
         await writer.publish();
         expect((await writer.putBytes(text("x"))).added).to.equal(false);
         expect((await writer.put([big])).added).to.equal(false);
-        writer.end();
+        await writer.end();
       }));
       expect(objectsOf(store)).to.have.members([digestOf(text("x")), digestOf(big)]);
     });
@@ -126,7 +126,7 @@ describe("a store", () => {
       const writer = await store.write("test");
       expect((await writer.put(source())).digest).to.equal(digestOf(expected));
       await writer.publish();
-      writer.end();
+      await writer.end();
       expect(store.objects.read(digestOf(expected)).equals(expected)).to.equal(true);
     });
 
@@ -135,7 +135,7 @@ describe("a store", () => {
       const writer = await store.write("test");
       const { digest, size } = await writer.put(parts);
       await writer.publish();
-      writer.end();
+      await writer.end();
       const stat = fs.statSync(store.objects.path(digest));
       expect([size, stat.size]).to.deep.equal([6_000_006, 6_000_006]);
       expect(stat.blocks * 512).to.be.below(1_000_000);
@@ -150,7 +150,7 @@ describe("a store", () => {
       const { digest } = await writer.putFile(fd, 100_000);
       fs.closeSync(fd);
       await writer.publish();
-      writer.end();
+      await writer.end();
       expect(digest).to.equal(digestOf(Buffer.alloc(100_000, 3)));
       expect(store.objects.verify(digest)).to.equal(true);
     });
@@ -160,7 +160,7 @@ describe("a store", () => {
       for (const size of [10, 3_000_000]) expect(await codeOf(writer.put([Buffer.alloc(size, 1)], id("other")))).to.equal("ERR_STORE_DIGEST");
       expect(fs.readdirSync(path.join(store.folder("staging"), fs.readdirSync(store.folder("staging"))[0] as string))).to.deep.equal([]);
       await writer.publish();
-      writer.end();
+      await writer.end();
       expect(objectsOf(store)).to.deep.equal([]);
     });
 
@@ -172,7 +172,7 @@ describe("a store", () => {
       const writer = await store.write("test");
       expect(await writer.put(source()).then(() => "", (error: Error) => error.message)).to.equal("source");
       await writer.publish();
-      writer.end();
+      await writer.end();
       expect(objectsOf(store)).to.deep.equal([]);
     });
 
@@ -184,8 +184,33 @@ describe("a store", () => {
       const writer = await store.write("test");
       expect((await writer.putBytes(text("x".repeat(100)))).added).to.equal(true);
       await writer.publish();
-      writer.end();
+      await writer.end();
       expect(store.objects.verify(id("x".repeat(100)))).to.equal(true);
+    });
+
+    it("has another thread write many small objects, which are there when they are published or asked for", async () => {
+      const writer = await store.write("test");
+      const bodies = Array.from({ length: 500 }, (_, i) => Buffer.alloc(1 + i * 37, i));
+      const large = Buffer.alloc(1_000_000, 7);
+      // All at once: calls may overlap.
+      const put = await Promise.all([...bodies, large, ...bodies].map((body) => writer.putBytesLater(body)));
+      expect(put.slice(0, 501).every(({ added }) => added)).to.equal(true);
+      const early = await writer.open(digestOf(bodies[499]!));
+      expect(fs.readFileSync(early)).to.deep.equal(bodies[499]);
+      fs.closeSync(early);
+      await writer.publish();
+      await writer.end();
+      for (const body of [...bodies, large]) expect(store.objects.verify(digestOf(body)), String(body.length)).to.equal(true);
+      expect(fs.statSync(store.objects.path(digestOf(large))).mode & 0o7777).to.equal(0o400);
+      expect(objectsOf(store)).to.have.length(501);
+    });
+
+    it("forgets what another thread was about to write when the writer ends", async () => {
+      const writer = await store.write("test");
+      for (let i = 0; i < 400; i++) await writer.putBytesLater(Buffer.alloc(10_000, `${i}`));
+      await writer.end();
+      expect(objectsOf(store)).to.deep.equal([]);
+      expect(fs.readdirSync(store.folder("staging"))).to.deep.equal([]);
     });
 
     it("says in one error that the disk is full, with nothing half visible", async function () {
@@ -200,7 +225,13 @@ describe("a store", () => {
         expect(await codeOf(writer.putBytes(Buffer.alloc(900_000, 2)))).to.equal("no error");
         expect(await codeOf(writer.putBytes(Buffer.alloc(900_000, 3)))).to.equal("ERR_STORE_FULL");
         expect(await codeOf(writer.addLayer(id("l"), [Buffer.alloc(900_000)]))).to.equal("ERR_STORE_FULL");
-        writer.end();
+        await writer.end();
+
+        const later = await full.write("test");
+        for (let i = 0; i < 100; i++) await later.putBytesLater(Buffer.alloc(20_000, i)).catch(() => undefined);
+        expect(await codeOf(later.publish())).to.equal("ERR_STORE_FULL");
+        expect(await codeOf(later.publish())).to.equal("ERR_STORE_FULL");
+        await later.end();
         expect(objectsOf(full)).to.deep.equal([]);
         expect((await fsckStore(full)).problems).to.deep.equal([]);
       } finally {
@@ -215,7 +246,7 @@ describe("a store", () => {
       const writer = await store.write("test");
       const { digest } = await writer.putBytes(text("{}"));
       await writer.publish();
-      writer.end();
+      await writer.end();
       const ref = { name: "a/b:c@d+e", layers: [layer, layer], config: digest, manifest: undefined };
       await store.setImage(ref);
       expect(store.image("a/b:c@d+e")).to.deep.equal(ref);
@@ -301,7 +332,7 @@ describe("a store", () => {
       await writer.putBytes(text("put"));
       await writer.publish();
       expect(await sweepStore(store, { graceMs: 0 })).to.deep.include({ objects: 0, layers: 1 });
-      writer.end();
+      await writer.end();
       expect(await sweepStore(store, everything)).to.deep.include({ objects: 2 });
     });
 
@@ -418,7 +449,7 @@ describe("a store", () => {
       tree.put(["f"], file("", { content: { kind: "object", digest, size: 5 } }));
       await writer.addLayer(id("l"), tree.write(store.hash, id("l")));
       await writer.publish();
-      writer.end();
+      await writer.end();
       expect(await seen()).to.deep.equal([["object-damaged", [], false]]);
     });
 

@@ -6,7 +6,7 @@ import { FsError, errnoName } from "../../lib/base/errors.js";
 import { O_APPEND, O_CREAT, O_RDONLY, O_RDWR } from "../../lib/base/mode.js";
 import { native } from "../../lib/sys/binding.js";
 import { AT_FDCWD, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, LOCK_EX, LOCK_NB, LOCK_UN, O_DIRECTORY, SEEK_DATA, SEEK_HOLE } from "../../lib/sys/flags.js";
-import { Jobs, copyJob, fdatasyncJob, fsyncJob, removeDirectoriesJob, syncfsJob } from "../../lib/sys/jobs.js";
+import { Jobs, copyJob, fdatasyncJob, filesJob, fsyncJob, removeDirectoriesJob, syncfsJob } from "../../lib/sys/jobs.js";
 import { itAsRoot, openAt, scratch } from "./world.js";
 
 const MiB = 1 << 20;
@@ -153,6 +153,32 @@ describe("jobs", () => {
       const refused = await removeDirectoriesJob(fd, ["c", "d"]).ended.catch((error: FsError) => error.code);
       expect(refused).to.equal("EISDIR");
       expect(readdirSync(folder)).to.deep.equal(["c"]);
+    } finally {
+      native.close(fd);
+      rmSync(folder, { recursive: true });
+    }
+  });
+
+  it("make files up to the first that cannot be made, and refuse records that are none", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "stratafs-jobs-"));
+    const fd = native.open(AT_FDCWD, folder, O_DIRECTORY, 0, 0);
+    const record = (name: string, body: string, length = body.length, nameLength = name.length + 1): Buffer => {
+      const words = Buffer.alloc(8);
+      words.writeUInt32LE(length);
+      words.writeUInt32LE(nameLength, 4);
+      return Buffer.concat([words, Buffer.from(`${name}\0${body}`)]);
+    };
+    const outcome = async (...records: Buffer[]): Promise<string> => await filesJob(fd, 0o640, Buffer.concat(records)).then(() => "made", (error: FsError) => error.code);
+    try {
+      expect(await outcome(record("a", "one"), record("empty", ""), record("b", "two"))).to.equal("made");
+      expect(readFileSync(join(folder, "b"), "utf8")).to.equal("two");
+      expect(statSync(join(folder, "empty"))).to.include({ size: 0, mode: 0o100640 });
+      expect(await outcome(record("c", "three"), record("a", "other"), record("d", "four"))).to.equal("EEXIST");
+      expect(readFileSync(join(folder, "a"), "utf8")).to.equal("one");
+      for (const wrong of [record("e", "x", 2), record("e", "x", 1, 99), record("e", "x", 1, 0), record("e", "x", 2, 1), record("e", "x").subarray(0, 7)]) {
+        expect(await outcome(wrong)).to.equal("EFAULT");
+      }
+      expect(readdirSync(folder).sort()).to.deep.equal(["a", "b", "c", "empty"]);
     } finally {
       native.close(fd);
       rmSync(folder, { recursive: true });

@@ -72,7 +72,7 @@ async function fill(store: Store, count: number): Promise<Digest[]> {
     }
     await writer.publish();
   } finally {
-    writer.end();
+    await writer.end();
   }
   return layers;
 }
