@@ -223,7 +223,6 @@ function publish(tree: Tree, node: Node, staged: StagedNode, how: () => LayerNod
     staged.discard();
     throw error;
   }
-  node.attr = undefined;
   for (const place of node.places()) tree.table(place.dir).covered.add(place.name);
 }
 

@@ -4,7 +4,6 @@
  * a node with an upper part has every known name in the upper layer.
  */
 import { S_IFDIR } from "../base/mode.js";
-import type { Attr } from "../base/attr.js";
 import type { Name } from "../base/name.js";
 import type { LayerNode } from "../layer/layer.js";
 import type { MergedFile } from "./merged-file.js";
@@ -63,8 +62,6 @@ export class Node {
   held = false;
   /** Children that exist as nodes. */
   children = 0;
-  /** Cached attributes; only while there is no upper part. */
-  attr: Attr | undefined;
   /** Removed from the tree; only its user's reference keeps it. */
   removed = false;
 

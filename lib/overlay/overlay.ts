@@ -55,7 +55,6 @@ export class Overlay implements LastingFileSystem<Node> {
   }
 
   getAttr(node: Node): Attr {
-    if (node.attr !== undefined) return node.attr;
     const { upper } = this.stack;
     if (node.upper !== undefined) {
       const attr = upper!.attr(node.upper);
@@ -69,8 +68,7 @@ export class Overlay implements LastingFileSystem<Node> {
     }
     const part = node.lowers[0]!;
     const attr = this.stack.layer(part.layer).attr(part.node);
-    node.attr = numbered(attr, node.ino, this.lowerNlink(node, attr), attr.blocks);
-    return node.attr;
+    return numbered(attr, node.ino, this.lowerNlink(node, attr), attr.blocks);
   }
 
   private lowerNlink(node: Node, attr: Attr): number {
@@ -264,9 +262,7 @@ export class Overlay implements LastingFileSystem<Node> {
 
   renumber(node: Node, ino: number): void {
     this.stack.inodes.taken(ino);
-    if (node.ino === ino) return;
     node.ino = ino;
-    node.attr = undefined;
   }
 
   takeNotes(): readonly string[] {

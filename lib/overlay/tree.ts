@@ -246,7 +246,6 @@ export class Tree {
     node.setPlaces(node.places().filter((place) => place.dir !== dir || place.name !== name));
     dir.children--;
     if (node.place === undefined) node.removed = true;
-    node.attr = undefined;
     this.dropUnused(dir);
   }
 
