@@ -1,11 +1,13 @@
-/** node:fs in another process, one call at a time: who uses a mount can wait for ever, and the test must not. */
+/** node:fs in another process, and some calls that it lacks, one at a time: who uses a mount can wait for ever, and the test must not. */
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import type * as fs from "node:fs";
 import { fileURLToPath } from "node:url";
 
-/** Names of the calls that a client makes: those of node:fs that do not wait. */
-export type Call = Extract<keyof typeof fs, `${string}Sync`>;
+/** What node:fs lacks: `exchange` takes two paths, the others path and key; `createXattr` fails where there is one, `getXattr` gives text or undefined. */
+export type OtherCall = "exchange" | "createXattr" | "removeXattr" | "getXattr";
+/** Names of the calls that a client makes: those of node:fs that do not wait, and others. */
+export type Call = Extract<keyof typeof fs, `${string}Sync`> | OtherCall;
 export type Answer = { readonly value: unknown } | { readonly code: string; readonly message: string };
 const CALL_MS = 60_000;
 

@@ -1,29 +1,40 @@
 /** Whatever point a server dies at, the change it was making is made once, and its client is told that it was. */
 import { expect } from "chai";
+import { journalHead } from "../../lib/index.js";
+import { shell } from "../cli/command.js";
 import type { RemoteFs } from "../mount/remote-fs.js";
 import { isRoot } from "../mount/world.js";
-import { SupervisedWorld } from "./world.js";
+import { EVERY_START, isAlive, SupervisedWorld, until } from "./world.js";
 
 interface Case {
   readonly title: string;
   readonly data: "passthrough" | "cached";
-  /** In a directory of its own that has lower/file, lower/other, lower/dir/ and upper/made, upper/link (two names of one), upper/empty/. */
+  /**
+   * In a directory of its own that has lower/file, lower/other, lower/dir/ and upper/made, upper/link (two names of one, with an xattr),
+   * upper/empty/.
+   */
   readonly act: (fs: RemoteFs, dir: string) => Promise<unknown>;
   /** Names afterwards, and what stat says of them; names not listed are as before. */
   readonly changes: Readonly<Record<string, string | undefined>>;
 }
 
-const untouched: Readonly<Record<string, string>> = { file: "-1 file", other: "-1 other", dir: "d", made: "-2 made", link: "-2 made", empty: "d" };
+const untouched: Readonly<Record<string, string>> = { file: "-1 file", other: "-1 other", dir: "d", made: "-2 made, key", link: "-2 made, key", empty: "d" };
 const cases: readonly Case[] = [
   { title: "a file made and opened", data: "passthrough", act: (fs, dir) => fs.do("writeFileSync", `${dir}/new`, "text", { flag: "wx" }), changes: { new: "-1 text" } },
   { title: "a file made", data: "cached", act: (fs, dir) => fs.do("writeFileSync", `${dir}/new`, "", { flag: "wx" }), changes: { new: "-1 " } },
   { title: "a directory made", data: "cached", act: (fs, dir) => fs.do("mkdirSync", `${dir}/new`), changes: { new: "d" } },
   { title: "a link made", data: "cached", act: (fs, dir) => fs.do("linkSync", `${dir}/file`, `${dir}/new`), changes: { file: "-2 file", new: "-2 file" } },
   { title: "a symbolic link made", data: "passthrough", act: (fs, dir) => fs.do("symlinkSync", "file", `${dir}/new`), changes: { new: "l" } },
-  { title: "one of two names removed", data: "cached", act: (fs, dir) => fs.do("unlinkSync", `${dir}/link`), changes: { link: undefined, made: "-1 made" } },
+  { title: "one of two names removed", data: "cached", act: (fs, dir) => fs.do("unlinkSync", `${dir}/link`), changes: { link: undefined, made: "-1 made, key" } },
   { title: "a lower file removed", data: "passthrough", act: (fs, dir) => fs.do("unlinkSync", `${dir}/file`), changes: { file: undefined } },
   { title: "a lower directory removed", data: "cached", act: (fs, dir) => fs.do("rmdirSync", `${dir}/dir`), changes: { dir: undefined } },
   { title: "a lower file renamed over another", data: "passthrough", act: (fs, dir) => fs.do("renameSync", `${dir}/file`, `${dir}/other`), changes: { file: undefined, other: "-1 file" } },
+  { title: "a link made of an upper file", data: "passthrough", act: (fs, dir) => fs.do("linkSync", `${dir}/made`, `${dir}/dir/new`), changes: { made: "-3 made, key", link: "-3 made, key" } },
+  { title: "a lower and an upper file exchanged", data: "passthrough", act: (fs, dir) => fs.do("exchange", `${dir}/file`, `${dir}/link`), changes: { file: "-2 made, key", link: "-1 file" } },
+  { title: "a file and a directory exchanged", data: "cached", act: (fs, dir) => fs.do("exchange", `${dir}/other`, `${dir}/empty`), changes: { other: "d", empty: "-1 other" } },
+  { title: "an xattr of a lower file created", data: "passthrough", act: (fs, dir) => fs.do("createXattr", `${dir}/file`, "user.key", "key"), changes: { file: "-1 file, key" } },
+  { title: "an xattr of an upper directory created", data: "cached", act: (fs, dir) => fs.do("createXattr", `${dir}/empty`, "user.key", "key"), changes: { empty: "d, key" } },
+  { title: "an xattr removed", data: "cached", act: (fs, dir) => fs.do("removeXattr", `${dir}/made`, "user.key"), changes: { made: "-2 made", link: "-2 made" } },
   { title: "a directory renamed over an empty one", data: "cached", act: (fs, dir) => fs.do("renameSync", `${dir}/empty`, `${dir}/dir`), changes: { empty: undefined, dir: "d" } },
 ];
 
@@ -33,7 +44,9 @@ async function look(fs: RemoteFs, dir: string): Promise<Record<string, string>> 
     const at = `${dir}/${name}`;
     const { mode, nlink } = await fs.do<{ mode: number; nlink: number }>("lstatSync", at);
     const type = mode & 0o170000;
+    const value = type === 0o120000 ? undefined : await fs.do<string | undefined>("getXattr", at, "user.key");
     seen[name] = type === 0o040000 ? "d" : type === 0o120000 ? "l" : `-${nlink} ${await fs.do<string>("readFileSync", at, "utf8")}`;
+    if (value !== undefined) seen[name] += `, ${value}`;
   }
   return seen;
 }
@@ -67,6 +80,7 @@ describe("a change that its server dies in (needs root: passthrough, whiteouts)"
           for (let point = 1; ; point++) {
             const dir = world.at(String(number++));
             await fs.do("writeFileSync", `${dir}/made`, "made");
+            await fs.do("createXattr", `${dir}/made`, "user.key", "key");
             await fs.do("linkSync", `${dir}/made`, `${dir}/link`);
             await fs.do("mkdirSync", `${dir}/empty`);
             await look(fs, dir);
@@ -84,3 +98,46 @@ describe("a change that its server dies in (needs root: passthrough, whiteouts)"
     });
   }
 });
+
+describe("servers that die in a row (needs root)", function () {
+  this.timeout(300_000);
+  let world: SupervisedWorld;
+  let fs: RemoteFs;
+  beforeEach(async function () {
+    if (!isRoot) this.skip();
+    world = await SupervisedWorld.start({ "file": "file" }, "cached");
+    fs = await world.client();
+  });
+  afterEach(() => world?.close());
+
+  it("answer EIO to a request that three of them have died of, and go on with the others", async () => {
+    await world.curse("deadly");
+    expect(await codeOf(fs.do("mkdirSync", world.at("deadly")))).to.equal("EIO");
+    expect(world.servers().length).to.equal(4);
+    expect(await fs.do("readdirSync", world.at())).to.deep.equal(["file"]);
+    // Another request of the same kind has its own three.
+    expect(await codeOf(fs.do("renameSync", world.at("file"), world.at("deadly")))).to.equal("EIO");
+    expect(world.servers().length).to.equal(7);
+    await world.curse("");
+    await fs.do("mkdirSync", world.at("deadly"));
+    expect(await fs.do("readdirSync", world.at())).to.have.members(["file", "deadly"]);
+    expect(world.log()).to.equal("");
+    await world.unmount();
+  });
+
+  it("end the mount when twenty have answered nothing, and leave no process", async () => {
+    await world.curse(EVERY_START);
+    // Seventeen have died already: each costs the time of a start.
+    world.tamper(journalHead.attempts, 17);
+    world.kill();
+    expect(await codeOf(fs.do("lstatSync", world.at("never")))).to.be.oneOf(["ENOTCONN", "ECONNABORTED"]);
+    await until(() => world.heirs().length === 0 && world.servers().every((pid) => !isAlive(pid)), "every process to end");
+    expect(world.servers()).to.have.length(1 + 3);
+    expect(world.log()).to.match(/^[^\n]*20 servers in a row have ended before they answered anything\n$/);
+    expect(shell(`umount ${world.at()} && ls -A ${world.at()} ${world.top}/work/work`).stderr).to.equal("");
+  });
+});
+
+async function codeOf(call: Promise<unknown>): Promise<string | undefined> {
+  return call.then(() => undefined, (error: { code?: string }) => error.code);
+}

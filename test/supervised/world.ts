@@ -1,6 +1,6 @@
 /** A supervised mount for one test, and the processes that serve it one after the other. Nothing is left after close(). */
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -10,6 +10,8 @@ import { RemoteFs } from "../mount/remote-fs.js";
 
 const CHILD = fileURLToPath(new URL("serving-child.js", import.meta.url));
 const WAIT_MS = 60_000;
+/** In place of a name: every server dies as soon as it has taken over. */
+export const EVERY_START = "*";
 
 export class SupervisedWorld {
   readonly top = mkdtempSync(join(tmpdir(), "stratafs-supervised-"));
@@ -74,6 +76,20 @@ export class SupervisedWorld {
     writeFileSync(join(this.top, "arm"), String(point));
     process.kill(this.server, "SIGUSR1");
     await until(() => !existsSync(join(this.top, "arm")), "the server to be armed");
+  }
+
+  /** From now on every server dies before it does anything with this name; "" for none. */
+  async curse(name: string): Promise<void> {
+    writeFileSync(join(this.top, "cursed"), name);
+    await this.arm(0);
+  }
+
+  /** Changes a number in the journal. */
+  tamper(at: number, value: number): void {
+    const fds = `/proc/${this.server}/fd`;
+    const journal = openSync(join(fds, readdirSync(fds).find((fd) => readlinkSync(join(fds, fd)).startsWith("/memfd:stratafs-"))!), "r+");
+    writeSync(journal, Buffer.from(Float64Array.of(value).buffer), 0, 8, at);
+    closeSync(journal);
   }
 
   /** Processes other than `server` that have the mount's connection. */
