@@ -35,7 +35,6 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
 };
 
 async function main(): Promise<number> {
-  if (process.env["STRATAFS_JOURNAL"] !== undefined) return (await import("./mount.js")).continueServing();
   const args = process.argv.slice(2);
   if (basename(process.argv[1] ?? "") === "umount.fuse.stratafs") return (await import("./umount.js")).umountHelper(args);
   const form = mountForm(basename(process.argv[1] ?? ""), args, Object.keys(commands));

@@ -7,7 +7,7 @@ import { listen, startServing, type Starter } from "./daemon.js";
 import { isServing } from "./descriptors.js";
 import { parseMount, type CallStyle, type MountRequest } from "./mount-arguments.js";
 import { complain, messageOf, print } from "./output.js";
-import type { Mount, Program } from "../index.js";
+import { serveToEnd, successor } from "./serve-to-end.js";
 
 /** Exit status 0 once the mount is live (or, in the foreground, once it has ended). Throws UsageError, FsError. */
 export async function mountCommand(args: readonly string[], style: CallStyle = "command"): Promise<number> {
@@ -92,41 +92,4 @@ async function serveLasting(request: MountRequest, starter: Starter | undefined)
   process.chdir("/");
   process.on("SIGUSR2", () => void mounted.handOver());
   return serveToEnd(mounted, request.logFile, starter);
-}
-
-/** Goes on with the mount of a server that is gone. */
-export async function continueServing(): Promise<number> {
-  const { continueMount, inheritedJournal } = await import("../index.js");
-  process.umask(0);
-  const mounted = await continueMount(inheritedJournal()!, successor(), complain);
-  process.on("SIGUSR2", () => void mounted.handOver());
-  return serveToEnd(mounted, undefined, undefined);
-}
-
-/** This program again. */
-function successor(): Program {
-  return { argv: [process.execPath, ...process.execArgv, process.argv[1] ?? ""], env: process.env };
-}
-
-async function serveToEnd(mounted: Mount, logFile: string | undefined, starter: Starter | undefined): Promise<number> {
-  const unmountNow = async (): Promise<void> => {
-    try {
-      await mounted.unmount();
-    } catch (error) {
-      complain(messageOf(error));
-    }
-  };
-  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"] as const) process.on(signal, () => void unmountNow());
-  // Whoever lives in the mount would lose everything with this process: one mistake is logged, and does not end it.
-  process.on("uncaughtException", (error) => complain(error instanceof Error ? error.stack ?? error.message : String(error)));
-  if (starter !== undefined) {
-    try {
-      if (!starter.live(logFile)) await unmountNow();
-    } catch (error) {
-      await unmountNow();
-      throw error;
-    }
-  }
-  await mounted.closed;
-  return 0;
 }

@@ -1,11 +1,12 @@
 /**
- * `stratafs upgrade`: this program takes the place of the one that serves a supervised mount. It writes its own path where the server
- * looks for its successor, asks it to hand over, and waits for the next one to serve.
+ * `stratafs upgrade`: this version takes the place of the one that serves a supervised mount. It writes the path of its own successor.ts
+ * (as built) where the server looks for one, asks it to hand over, and waits for the next one to serve.
  */
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, writeSync } from "node:fs";
 import { resolve } from "node:path";
 import { deviceOf, FsError, journalHead as head } from "../index.js";
 import { readArguments } from "./arguments.js";
+import { successorScript } from "./serve-to-end.js";
 import { UsageError } from "./usage.js";
 
 const PATIENCE_MS = 30_000;
@@ -20,7 +21,7 @@ export async function upgradeCommand(args: readonly string[]): Promise<number> {
   const journal = openSync(found.journal, "r+");
   try {
     const { generation } = read(journal);
-    const program = Buffer.from(process.argv[1] ?? "");
+    const program = Buffer.from(successorScript());
     if (program.length > head.programSize) throw new FsError("ENAMETOOLONG", "upgrade");
     writeSync(journal, program, 0, program.length, head.program);
     const length = Buffer.alloc(8);
