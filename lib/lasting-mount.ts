@@ -97,7 +97,7 @@ export async function continueMount(journalFd: number, successor: Program, log: 
   const journal = Journal.open(journalFd);
   journal.ready = false;
   journal.begin(process.pid);
-  const { stack, mountpoint, options, policy, fuseFd } = JSON.parse(journal.job) as Job;
+  const { stack, mountpoint, options, policy, fuseFd } = jobIn(journal);
   if (journal.attempts > ATTEMPTS) {
     journal.drop(fuseFd);
     throw new FsError("EIO", "mount", `of ${mountpoint}: ${ATTEMPTS} servers in a row have ended before they answered anything`);
@@ -105,7 +105,7 @@ export async function continueMount(journalFd: number, successor: Program, log: 
   const heir = new Heir(journal, fuseFd, successor, log);
   heir.start();
   if (usesStores(stack)) await readyForStores();
-  const state = remembered(journal);
+  const state = rememberedOrEnded(journal, heir);
   const tree = overlay(stack, log);
   const needed = new Set([journalFd, fuseFd, ...pinnedIn(stack), ...tree.locks()]);
   for (const { nameless } of state.nodes.values()) if (nameless !== undefined) needed.add(nameless.fd);
@@ -122,6 +122,24 @@ export async function continueMount(journalFd: number, successor: Program, log: 
   setTimeout(() => journal.succeeded(), SETTLED_MS).unref();
   journal.ready = true;
   return lasting(session, tree, mountpoint, journal, heir);
+}
+
+function jobIn(journal: Journal): Job {
+  try {
+    return JSON.parse(journal.job) as Job;
+  } catch {
+    throw new FsError("EIO", "journal", "is damaged where it says what is mounted");
+  }
+}
+
+/** No other server would find more in a damaged journal: there is to be none. */
+function rememberedOrEnded(journal: Journal, heir: Heir): ReturnType<typeof remembered> {
+  try {
+    return remembered(journal);
+  } catch (error) {
+    heir.end();
+    throw error;
+  }
 }
 
 function sessionOf(journal: Journal, tree: Overlay, fuseFd: number, options: MountOptions, heir: Heir): { session: Session; recorder: MountRecorder; channel: JournaledChannel } {

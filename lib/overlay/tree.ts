@@ -276,6 +276,7 @@ export class Tree {
 
   recall(note: string): void {
     const [key = "", count] = note.split("=");
+    if (!/^\d+$/.test(count ?? "")) throw new FsError("EIO", "recall", "of what is no note");
     this.hiddenLinks.set(key, Number(count));
   }
 

@@ -14,8 +14,9 @@
  *
  * A group is | length u32 | checksum u32 | records |, a record | length u32 | kind u32 | fields |, each a multiple of 8 bytes.
  */
-import { errnoName, FsError } from "../base/errors.js";
+import { check, errnoName, FsError } from "../base/errors.js";
 import { native } from "../sys/binding.js";
+import { AT_EMPTY_PATH } from "../sys/flags.js";
 import { MESSAGE_SIZE } from "../fuse/wire/abi.js";
 
 const VERSION = 1;
@@ -52,10 +53,14 @@ export const FORGOTTEN = 7;
 export const COUNTERS = 8;
 export const PERFORMED = 9;
 
-/** One record as it lies in the log; its fields are read in the order in which they were written. */
+/** One record as it lies in the log; its fields are read in the order in which they were written. All throw EIO past its end. */
 export interface RecordReader {
   readonly kind: number;
   number(): number;
+  /** A number that is a whole one, `least` or more. Throws EIO. */
+  whole(least?: number): number;
+  /** How many things follow, each of 8 bytes or more. Throws EIO where there cannot be so many. */
+  count(): number;
   text(): string;
   bytes(): Buffer;
 }
@@ -81,7 +86,12 @@ export class Journal {
   static create(name: string): Journal {
     const fd = native.memfd(name, SIZE);
     if (fd < 0) throw new FsError(errnoName(fd), "memfd_create");
-    const journal = new Journal(fd, mapped(fd));
+    return Journal.make(mapped(fd), fd);
+  }
+
+  /** A new journal in `memory`, of journalHead.memory zeros. */
+  static make(memory: ArrayBuffer, fd: number): Journal {
+    const journal = new Journal(fd, memory);
     journal.#view.setUint32(AT.magic, MAGIC[0], true);
     journal.#view.setUint32(AT.magic + 4, MAGIC[1], true);
     journal.#view.setUint32(AT.version, VERSION, true);
@@ -89,13 +99,28 @@ export class Journal {
     return journal;
   }
 
-  /** The journal of the process before. Throws EINVAL for something else, and for a version not known here. */
+  /** The journal of the process before. Throws EINVAL for something else, and for a version not known here; EIO for a damaged one. */
   static open(fd: number): Journal {
-    const journal = new Journal(fd, mapped(fd));
+    const stat = new Float64Array(32);
+    check(native.statx(fd, "", AT_EMPTY_PATH, stat), "statx", "of the journal");
+    // What is mapped beyond the end of a file ends the process when it is touched.
+    if (stat[6] !== SIZE) throw new FsError("EINVAL", "journal", "is none");
+    return Journal.in(mapped(fd), fd);
+  }
+
+  /** The journal that lies in `memory`, of journalHead.memory bytes. Throws as open(). */
+  static in(memory: ArrayBuffer, fd: number): Journal {
+    const journal = new Journal(fd, memory);
     const view = journal.#view;
     const version = view.getUint32(AT.version, true);
     if (view.getUint32(AT.magic, true) !== MAGIC[0] || view.getUint32(AT.magic + 4, true) !== MAGIC[1]) throw new FsError("EINVAL", "journal", "is none");
     if (version !== VERSION) throw new FsError("EINVAL", "journal", `of version ${version}; this program reads ${VERSION}`);
+    const half = view.getUint32(AT.half, true);
+    const tail = view.getFloat64(AT.tail + (half & 1) * 8, true);
+    const lengths = [view.getFloat64(AT.jobLength, true), view.getFloat64(AT.programLength, true)];
+    if (half > 1 || !(tail >= 0 && tail <= HALF_SIZE) || tail % 8 !== 0 || !lengths.every((length) => length >= 0 && length <= JOB_SIZE)) {
+      throw new FsError("EIO", "journal", "is damaged at its head");
+    }
     return journal;
   }
 
@@ -290,33 +315,55 @@ export class Journal {
 
   // ── reading ──
 
-  /** Every record of the log, oldest first. Throws EIO when it is damaged. */
+  /** Every record of the log, oldest first. Throws EIO when it is damaged; whatever it holds, reading it ends. */
   replay(visit: (record: RecordReader) => void): void {
     const start = this.#halfAt(this.#half);
     const end = start + this.#tail(this.#half);
+    const view = this.#view;
     for (let group = start; group < end; ) {
-      const length = this.#view.getUint32(group, true);
-      if (length < GROUP_HEAD || group + length > end || this.#checksum(group, length) !== this.#view.getInt32(group + 4, true)) {
-        throw new FsError("EIO", "journal", `is damaged at byte ${group - start}`);
+      const length = end - group < GROUP_HEAD ? 0 : view.getUint32(group, true);
+      const stop = group + length;
+      if (length < GROUP_HEAD || length % 8 !== 0 || stop > end || checksumOf(this.#words, group, length) !== view.getInt32(group + 4, true)) damaged(group - start);
+      for (let at = group + GROUP_HEAD; at < stop; ) {
+        const size = view.getUint32(at, true);
+        if (size < RECORD_HEAD || size % 8 !== 0 || at + size > stop) damaged(at - start);
+        visit(this.#reader(at, at + size, at - start));
+        at += size;
       }
-      for (let at = group + GROUP_HEAD; at < group + length; at += this.#view.getUint32(at, true)) visit(this.#reader(at));
-      group += length;
+      group = stop;
     }
   }
 
-  #reader(record: number): RecordReader {
+  /** `place` is for messages. */
+  #reader(record: number, end: number, place: number): RecordReader {
     const view = this.#view;
     const bytes = this.#bytes;
     let at = record + RECORD_HEAD;
+    const number = (): number => {
+      if (at + 8 > end) damaged(place);
+      return view.getFloat64((at += 8) - 8, true);
+    };
+    const whole = (least = 0): number => {
+      const value = number();
+      if (!Number.isInteger(value) || value < least) damaged(place);
+      return value;
+    };
     const span = (): readonly [number, number] => {
-      const length = view.getFloat64(at, true);
-      const from = at + 8;
-      at = from + Math.ceil(length / 8) * 8;
+      const length = whole();
+      const from = at;
+      at += Math.ceil(length / 8) * 8;
+      if (at > end) damaged(place);
       return [from, from + length];
     };
     return {
       kind: view.getUint32(record + 4, true),
-      number: () => view.getFloat64((at += 8) - 8, true),
+      number,
+      whole,
+      count: () => {
+        const count = whole();
+        if (count > (end - at) / 8) damaged(place);
+        return count;
+      },
       text: () => bytes.toString("latin1", ...span()),
       bytes: () => Buffer.from(bytes.subarray(...span())),
     };
@@ -342,14 +389,7 @@ export class Journal {
   #seal(): void {
     const length = this.#at - this.#group;
     this.#view.setUint32(this.#group, length, true);
-    this.#view.setInt32(this.#group + 4, this.#checksum(this.#group, length), true);
-  }
-
-  #checksum(group: number, length: number): number {
-    const words = this.#words;
-    let sum = length;
-    for (let i = (group + GROUP_HEAD) >> 2, end = (group + length) >> 2; i < end; i++) sum = Math.imul(sum ^ words[i]!, 0x01000193) ^ (sum >>> 15);
-    return sum | 0;
+    this.#view.setInt32(this.#group + 4, checksumOf(this.#words, this.#group, length), true);
   }
 
   #halfAt(half: number): number {
@@ -363,11 +403,24 @@ export class Journal {
   }
 }
 
+/** Of a group of `length` bytes at byte `group` of the memory. */
+export function checksumOf(words: Int32Array, group: number, length: number): number {
+  let sum = length;
+  for (let i = (group + GROUP_HEAD) >> 2, end = (group + length) >> 2; i < end; i++) sum = Math.imul(sum ^ words[i]!, 0x01000193) ^ (sum >>> 15);
+  return sum | 0;
+}
+
+function damaged(at: number): never {
+  throw new FsError("EIO", "journal", `is damaged at byte ${at}`);
+}
+
 function mapped(fd: number): ArrayBuffer {
   const memory = native.mapShared(fd, SIZE);
   if (typeof memory === "number") throw new FsError(errnoName(memory), "mmap", "of the journal");
   return memory;
 }
 
-/** What `stratafs upgrade` reads and writes through /proc. */
-export const head = { ...AT, program: PROGRAM_AT, programSize: PROGRAM_SIZE, size: KEPT_AT } as const;
+/** What `stratafs upgrade` reads and writes through /proc, and where the rest lies. */
+export const head = {
+  ...AT, program: PROGRAM_AT, programSize: PROGRAM_SIZE, size: KEPT_AT, request: REQUEST_AT, log: [LOG_AT, LOG_AT + HALF_SIZE], memory: SIZE,
+} as const;

@@ -162,9 +162,9 @@ export class MountRecorder implements Recorder {
 
   // ── taking over ──
 
-  /** An object as the process before knew it; its directories first. */
+  /** An object as the process before knew it; its directories first, one that was not found first is left out. */
   restore(id: number, node: object, dirs: readonly object[], nameless: Nameless | undefined): void {
-    const known: Known = { id, node, dirs: dirs.map((dir) => this.#known.get(dir)!), uses: 0, nameless };
+    const known: Known = { id, node, dirs: dirs.map((dir) => this.#known.get(dir)).filter((dir) => dir !== undefined), uses: 0, nameless };
     for (const dir of known.dirs) dir.uses++;
     this.#known.set(node, known);
   }

@@ -4,11 +4,13 @@
  * by its names or by what stands for them; the entries are entered; what was only on the way to them is let go.
  * An object that cannot be found (somebody else has changed a layer) is left out: its users get ESTALE.
  */
+import { FsError } from "../base/errors.js";
+import { isComponent } from "../base/name.js";
 import type { Channel } from "../fuse/channel.js";
 import type { NodeEntry } from "../fuse/nodes.js";
 import type { Resumption } from "../fuse/recorder.js";
 import type { Session } from "../fuse/session.js";
-import { OUT_HEADER } from "../fuse/wire/abi.js";
+import { MESSAGE_SIZE, OUT_HEADER } from "../fuse/wire/abi.js";
 import type { LastingFileSystem, Name, Nameless } from "../vfs.js";
 import { ANSWER, COUNTERS, ENTRY, FORGOTTEN, GONE, INTENT, type Journal, NODE, NOTE, PERFORMED, type RecordReader } from "./journal.js";
 import { FLAG, type Intent, type MountRecorder, ROOT, uniqueOf } from "./recorder.js";
@@ -44,7 +46,10 @@ interface Remembered {
   nextId: number;
 }
 
-/** The descriptors that objects without names are found by: the layers are to be opened with them still open. */
+/**
+ * What the log says. It has the descriptors that objects without names are found by: the layers are to be opened with them still open.
+ * Throws EIO for a damaged log.
+ */
 export function remembered(journal: Journal): Remembered {
   const state: Remembered = {
     entries: new Map(), nodes: new Map(), notes: [], intents: new Map(), performed: new Set(), answer: undefined, forgotten: -1, nextNodeid: 2, nextId: ROOT + 1,
@@ -53,38 +58,40 @@ export function remembered(journal: Journal): Remembered {
   return state;
 }
 
+/** Throws EIO for a record that is not what a recorder writes. */
 function readRecord(state: Remembered, record: RecordReader): void {
   switch (record.kind) {
     case ENTRY: {
-      const nodeid = record.number();
-      const [node, lookups, opens, flags, id] = [record.number(), record.number(), record.number(), record.number(), record.number()];
-      const backing = id === 0 ? undefined : { id, ino: record.number(), inoHigh: record.number(), dev: record.number() };
+      const nodeid = record.whole(ROOT);
+      const [node, lookups, opens, flags, id] = [record.whole(ROOT), record.whole(), record.whole(), record.whole(), record.whole()];
+      const backing = id === 0 ? undefined : { id, ino: record.whole(), inoHigh: record.whole(), dev: record.whole() };
       state.entries.set(nodeid, { nodeid, node, lookups, opens, flags, backing });
       state.nextNodeid = Math.max(state.nextNodeid, nodeid + 1);
       return;
     }
     case GONE:
-      state.entries.delete(record.number());
+      state.entries.delete(record.whole());
       return;
     case NODE: {
-      const id = record.number();
-      const ino = record.number();
-      const names = Array.from({ length: record.number() }, () => ({ dir: record.number(), name: record.text() }));
-      const nameless = names.length > 0 ? undefined : (JSON.parse(record.text()) as Nameless);
+      const id = record.whole(ROOT);
+      const ino = record.whole();
+      const names = Array.from({ length: record.count() }, () => ({ dir: record.whole(ROOT), name: componentIn(record.text()) }));
+      const nameless = names.length > 0 ? undefined : namelessIn(parsed(record.text()));
       state.nodes.set(id, { ino, names, nameless });
       state.nextId = Math.max(state.nextId, id + 1);
       return;
     }
     case ANSWER: {
       const bytes = record.bytes();
+      if (bytes.length < OUT_HEADER.SIZE || bytes.readUInt32LE(OUT_HEADER.len) !== bytes.length || bytes.length > MESSAGE_SIZE) malformed("an answer");
       const unique = uniqueOf(bytes);
-      state.answer = { unique, bytes, stale: Array.from({ length: record.number() }, () => record.number()) };
+      state.answer = { unique, bytes, stale: Array.from({ length: record.count() }, () => record.whole()) };
       state.intents.delete(unique);
       state.performed.delete(unique);
       return;
     }
     case INTENT:
-      state.intents.set(record.text(), JSON.parse(record.bytes().toString("latin1")) as Intent);
+      state.intents.set(record.text(), intentIn(parsed(record.bytes().toString("latin1"))));
       return;
     case PERFORMED:
       state.performed.add(record.text());
@@ -93,12 +100,67 @@ function readRecord(state: Remembered, record: RecordReader): void {
       state.notes.push(record.text());
       return;
     case FORGOTTEN:
-      state.forgotten = record.number();
+      state.forgotten = record.whole(-1);
       return;
     case COUNTERS:
-      state.nextNodeid = Math.max(state.nextNodeid, record.number());
-      state.nextId = Math.max(state.nextId, record.number());
+      state.nextNodeid = Math.max(state.nextNodeid, record.whole());
+      state.nextId = Math.max(state.nextId, record.whole());
+      return;
+    default:
+      malformed(`a record of kind ${record.kind}`);
   }
+}
+
+function malformed(what: string): never {
+  throw new FsError("EIO", "journal", `holds ${what} that nobody writes`);
+}
+
+function componentIn(name: unknown): string {
+  return typeof name === "string" && isComponent(name) ? name : malformed("a name");
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** The object that `text` is as JSON. */
+function parsed(text: string): Fields {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value === "object" && value !== null) return value as Fields;
+  } catch {
+    // Said below.
+  }
+  return malformed("words");
+}
+
+function numberIn(fields: Fields, name: string, least: number): number {
+  const value = fields[name];
+  return Number.isInteger(value) && (value as number) >= least ? (value as number) : malformed(name);
+}
+
+function namelessIn(fields: Fields): Nameless {
+  const { path, metacopy } = fields;
+  if (typeof path !== "string" || typeof metacopy !== "boolean") return malformed("an object without names");
+  return { type: numberIn(fields, "type", 0), ino: numberIn(fields, "ino", 0), fd: numberIn(fields, "fd", -1), layer: numberIn(fields, "layer", 0), path, metacopy };
+}
+
+function intentIn(fields: Fields): Intent {
+  const { op, key, removes, exchange, lost: words } = fields;
+  if (op === "setXattr") {
+    if (typeof key !== "string" || typeof removes !== "boolean") return malformed("an intent");
+    return { op, node: numberIn(fields, "node", ROOT), key, removes };
+  }
+  const dir = numberIn(fields, "dir", ROOT);
+  const name = componentIn(fields["name"]);
+  if (op === "make") return { op, dir, name };
+  // 0 for an object that is not known.
+  const node = numberIn(fields, "node", 0);
+  const lost = words === undefined ? undefined : typeof words === "object" && words !== null ? namelessIn(words as Fields) : malformed("an intent");
+  if (op === "remove") return { op, dir, name, node, lost };
+  if (op !== "rename" || typeof exchange !== "boolean") return malformed("an intent");
+  return {
+    op, dir, name, toDir: numberIn(fields, "toDir", ROOT), toName: componentIn(fields["toName"]), exchange, node, target: numberIn(fields, "target", 0),
+    targetIdentity: numberIn(fields, "targetIdentity", 0), lost,
+  };
 }
 
 /** Puts `session`, which has not started, in the state of the one before it. */
@@ -132,7 +194,7 @@ export function restore(
   const length = journal.request.readUInt32LE(0);
   return {
     stale,
-    unread: length >= OUT_HEADER.SIZE && state.forgotten !== journal.reads ? { bytes: journal.request, length } : undefined,
+    unread: length >= OUT_HEADER.SIZE && length <= MESSAGE_SIZE && state.forgotten !== journal.reads ? { bytes: journal.request, length } : undefined,
   };
 }
 

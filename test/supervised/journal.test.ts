@@ -1,5 +1,6 @@
 import { expect } from "chai";
-import { NOTE, Journal } from "../../lib/supervised/journal.js";
+import { ANSWER, checksumOf, ENTRY, head, INTENT, Journal, NODE, NOTE } from "../../lib/supervised/journal.js";
+import { remembered } from "../../lib/supervised/recovery.js";
 import { native } from "../../lib/sys/binding.js";
 
 describe("the journal", () => {
@@ -107,6 +108,58 @@ describe("the journal", () => {
     write(journal.fd, 0, 0);
     expect(() => Journal.open(journal.fd)).to.throw("is none");
   });
+
+  it("refuses a head that points out of the log, and a file that ends before the log does", () => {
+    const journal = create();
+    const before = Buffer.alloc(64);
+    native.pread(journal.fd, before, 0, before.length, 0);
+    for (const [at, value] of [[head.tail, -8], [head.tail, 7], [head.tail, 1e12], [head.tail, NaN], [head.jobLength, 1e9], [head.programLength, NaN]] as const) {
+      write(journal.fd, at, ...Buffer.from(Float64Array.of(value).buffer));
+      expect(() => Journal.open(journal.fd), `${value} at ${at}`).to.throw("is damaged at its head");
+      write(journal.fd, at, ...Buffer.alloc(8));
+    }
+    write(journal.fd, head.half, 2);
+    expect(() => Journal.open(journal.fd)).to.throw("is damaged at its head");
+    const short = native.memfd("stratafs-test", 4096);
+    write(short, 0, ...before);
+    expect(() => Journal.open(short)).to.throw("is none");
+    native.close(short);
+  });
+
+  it("refuses a record that would be read for ever", () => {
+    const journal = create();
+    const group = Int32Array.of(16, 0, 0, NOTE);
+    group[1] = checksumOf(group, 0, 16);
+    write(journal.fd, head.log[0], ...Buffer.from(group.buffer));
+    write(journal.fd, head.tail, ...Buffer.from(Float64Array.of(16).buffer));
+    expect(() => notes(Journal.open(journal.fd))).to.throw("is damaged at byte 8");
+  });
+
+  /** Numbers and texts of one record; what nobody writes. */
+  const malformed: readonly (readonly [what: string, kind: number, ...fields: (number | string)[]])[] = [
+    ["a name that leads elsewhere", NODE, 2, 10, 1, 1, "../../etc"],
+    ["an empty name", NODE, 2, 10, 1, 1, ""],
+    ["more names than there is room for", NODE, 2, 10, 2 ** 40],
+    ["a name longer than the record", NODE, 2, 10, 1, 1, 2 ** 30],
+    ["a number of an object that is no whole one", NODE, 2.5, 10, 0],
+    ["an object without names in no JSON", NODE, 2, 10, 0, "{"],
+    ["an object without names that has no path", NODE, 2, 10, 0, '{"type":1,"ino":1,"fd":-1,"layer":1,"metacopy":false}'],
+    ["a nodeid that is no number", ENTRY, NaN, 1, 1, 0, 0, 0],
+    ["a record that ends early", ENTRY, 2, 1],
+    ["an answer shorter than its head", ANSWER, "short", 0],
+    ["an intent of another kind", INTENT, "1 2", '{"op":"format","dir":1,"name":"file"}'],
+    ["an intent that leads elsewhere", INTENT, "1 2", '{"op":"remove","dir":1,"name":"..","node":0}'],
+    ["a record of no kind", 77],
+  ];
+  for (const [what, kind, ...fields] of malformed) {
+    it(`is refused with ${what}`, () => {
+      const journal = create();
+      journal.record(kind);
+      for (const field of fields) typeof field === "number" ? journal.number(field) : journal.text(field);
+      journal.commit();
+      expect(() => remembered(Journal.open(journal.fd))).to.throw("EIO: journal");
+    });
+  }
 
   it("lists the descriptors that are to be kept", () => {
     const journal = create();
