@@ -36,6 +36,12 @@ export function isServing(pid: string): boolean {
   return fds.some((fd) => target(pid, Number(fd)) === "/dev/fuse");
 }
 
+/** The number under which process `pid` has what /proc shows as `link`; undefined when it has not, is gone, or is not ours to look at. */
+export function descriptorOf(pid: string, link: string): number | undefined {
+  const found = entriesOf(`/proc/${pid}/fd`).find((fd) => target(pid, Number(fd)) === link);
+  return found === undefined ? undefined : Number(found);
+}
+
 function entriesOf(folder: string): string[] {
   try {
     return readdirSync(folder);

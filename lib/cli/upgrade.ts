@@ -2,10 +2,11 @@
  * `stratafs upgrade`: this version takes the place of the one that serves a supervised mount. It writes the path of its own successor.ts
  * (as built) where the server looks for one, asks it to hand over, and waits for the next one to serve.
  */
-import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, readSync, writeSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readFileSync, readSync, writeSync } from "node:fs";
 import { resolve } from "node:path";
 import { deviceOf, FsError, journalHead as head } from "../index.js";
 import { readArguments } from "./arguments.js";
+import { descriptorOf } from "./descriptors.js";
 import { successorScript } from "./serve-to-end.js";
 import { UsageError } from "./usage.js";
 
@@ -49,21 +50,17 @@ function read(journal: number): { generation: number; ready: boolean } {
 function serverOf(mountpoint: string): { readonly pid: number; readonly journal: string } {
   const device = deviceOf(mountpoint);
   for (const pid of device === undefined ? [] : readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
-    const journal = journalOf(pid, `/memfd:stratafs-${device} (deleted)`);
-    if (journal !== undefined && !isHeir(pid)) return { pid: Number(pid), journal };
+    const journal = descriptorOf(pid, `/memfd:stratafs-${device} (deleted)`);
+    if (journal !== undefined && !isHeir(pid)) return { pid: Number(pid), journal: `/proc/${pid}/fd/${journal}` };
   }
   throw new FsError("ENOENT", "upgrade", `of ${mountpoint}: no process of yours serves a supervised mount there`);
 }
 
-function journalOf(pid: string, link: string): string | undefined {
-  try {
-    const fd = readdirSync(`/proc/${pid}/fd`).find((name) => readlinkSync(`/proc/${pid}/fd/${name}`) === link);
-    return fd === undefined ? undefined : `/proc/${pid}/fd/${fd}`;
-  } catch {
-    return undefined; // it has ended, or is not ours to look at
-  }
-}
-
+/** True also for a process that has ended meanwhile. */
 function isHeir(pid: string): boolean {
-  return readFileSync(`/proc/${pid}/comm`, "latin1").trim() === "stratafs-heir";
+  try {
+    return readFileSync(`/proc/${pid}/comm`, "latin1").trim() === "stratafs-heir";
+  } catch {
+    return true;
+  }
 }

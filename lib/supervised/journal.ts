@@ -132,7 +132,8 @@ export class Journal {
     this.kept = this.#bytes.subarray(KEPT_AT, KEPT_AT + KEPT_SIZE);
     this.heir = this.#bytes.subarray(AT.heir, AT.heir + 4);
     this.request = this.#bytes.subarray(REQUEST_AT, REQUEST_AT + MESSAGE_SIZE);
-    this.#half = this.#view.getUint32(AT.half, true);
+    // Any other number is refused by in().
+    this.#half = this.#view.getUint32(AT.half, true) & 1;
     this.#at = this.#group = this.#halfAt(this.#half) + this.#tail(this.#half);
   }
 

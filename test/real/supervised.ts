@@ -26,14 +26,21 @@ const options = `lowerdir=${top}/lower,upperdir=${top}/upper,workdir=${top}/work
 /** The process that serves the mount, if it can be found at this moment. */
 function server(link: string): number | undefined {
   for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
-    try {
-      if (readFileSync(`/proc/${pid}/comm`, "latin1").trim() === "stratafs-heir") continue;
-      if (readdirSync(`/proc/${pid}/fd`).some((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`) === link)) return Number(pid);
-    } catch {
-      // It has ended meanwhile.
-    }
+    const heir = quietly(() => readFileSync(`/proc/${pid}/comm`, "latin1").trim()) === "stratafs-heir";
+    const fds = quietly(() => readdirSync(`/proc/${pid}/fd`)) ?? [];
+    // Each by itself: a server closes files while it is looked at.
+    if (!heir && fds.some((fd) => quietly(() => readlinkSync(`/proc/${pid}/fd/${fd}`)) === link)) return Number(pid);
   }
   return undefined;
+}
+
+/** Undefined for what has ended meanwhile. */
+function quietly<T>(look: () => T): T | undefined {
+  try {
+    return look();
+  } catch {
+    return undefined;
+  }
 }
 
 interface Load {

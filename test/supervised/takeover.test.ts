@@ -2,10 +2,12 @@
 import { expect } from "chai";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, readFileSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { descriptorOf } from "../../lib/cli/descriptors.js";
 import { directoryLayer, directoryUpper, memoryLayer, memoryUpper, mount, mountLasting, type MountOptions, type StackDescription } from "../../lib/index.js";
+import { Journal } from "../../lib/supervised/journal.js";
 import { command, Ground, shell, stratafs } from "../cli/command.js";
 import { dataModes, isRoot } from "../mount/world.js";
 import { isAlive, SupervisedWorld, until } from "./world.js";
@@ -138,6 +140,16 @@ describe("stratafs mount --supervised and upgrade (needs root)", function () {
     expect(command(["mount", "--supervised", "-o", STACK, "m"], here)).to.deep.equal({ status: 0, stdout: "", stderr: "" });
     expect(shell(`exec 3<>m/open; echo one >&3; rm m/open; ${stratafs} upgrade m && echo two >&3 && cat /proc/self/fd/3 m/one`, here)).to.deep.equal({ status: 0, stdout: "one\ntwo\n1\n", stderr: "" });
     expect(command(["umount", "m"], here).status).to.equal(0);
+  });
+
+  it("finds a journal among descriptors that are closed meanwhile", () => {
+    // The lowest free number is that of the listing itself, which is closed when the links are read.
+    const free = openSync("/dev/null", "r");
+    const journal = Journal.create("stratafs-test");
+    closeSync(free);
+    expect(descriptorOf("self", "/memfd:stratafs-test (deleted)")).to.equal(journal.fd);
+    expect(descriptorOf("self", "/memfd:stratafs-other (deleted)")).to.equal(undefined);
+    closeSync(journal.fd);
   });
 
   it("refuses what it cannot hand on", async () => {

@@ -87,7 +87,7 @@ export class SupervisedWorld {
   /** Changes a number in the journal. */
   tamper(at: number, value: number): void {
     const fds = `/proc/${this.server}/fd`;
-    const journal = openSync(join(fds, readdirSync(fds).find((fd) => readlinkSync(join(fds, fd)).startsWith("/memfd:stratafs-"))!), "r+");
+    const journal = openSync(join(fds, readdirSync(fds).find((fd) => linkOf(join(fds, fd))?.startsWith("/memfd:stratafs-"))!), "r+");
     writeSync(journal, Buffer.from(Float64Array.of(value).buffer), 0, 8, at);
     closeSync(journal);
   }
@@ -139,9 +139,18 @@ function commOf(pid: string): string {
 
 function isOf(pid: string, top: string): boolean {
   try {
-    return readdirSync(`/proc/${pid}/fd`).some((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`) === join(top, "upper"));
+    return readdirSync(`/proc/${pid}/fd`).some((fd) => linkOf(`/proc/${pid}/fd/${fd}`) === join(top, "upper"));
   } catch {
     return false;
+  }
+}
+
+/** Undefined for a descriptor that was closed meanwhile. */
+function linkOf(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return undefined;
   }
 }
 
