@@ -91,7 +91,8 @@ async function main(): Promise<number> {
   if (existsSync(join(top, "log"))) process.stdout.write(readFileSync(join(top, "log"), "utf8"));
   const unmounted = spawnSync("umount", [mountpoint], { encoding: "utf8", timeout: 60_000 });
   if (unmounted.status !== 0) process.stdout.write(unmounted.stderr);
-  for (let i = 0; i < 600 && server(link) !== undefined; i++) await sleep(100);
+  // It ends when the disk has everything.
+  for (let i = 0; i < 3000 && server(link) !== undefined; i++) await sleep(100);
   const left = readdirSync(join(top, "work/work"));
   if (server(link) !== undefined || left.length > 0) {
     process.stdout.write(`left behind: process ${server(link) ?? "none"}, in the work directory ${left.join(" ") || "nothing"}\n`);
