@@ -134,7 +134,7 @@ export class MountRecorder implements Recorder {
       const words = JSON.stringify(intent((node) => this.#know(node).id));
       this.journal.record(INTENT);
       this.journal.text(unique);
-      this.journal.bytes(Buffer.from(words, "latin1"), words.length);
+      this.journal.text(words);
       this.journal.commit();
     });
   }

@@ -91,7 +91,7 @@ function readRecord(state: Remembered, record: RecordReader): void {
       return;
     }
     case INTENT:
-      state.intents.set(record.text(), intentIn(parsed(record.bytes().toString("latin1"))));
+      state.intents.set(record.text(), intentIn(parsed(record.text())));
       return;
     case PERFORMED:
       state.performed.add(record.text());
