@@ -32,6 +32,10 @@ export { closeDescriptor, CommandError, detachedCopy, hasSingleId, inInitialUser
 export type { Container, Exit } from "./run/contained.js";
 export { detachProcess } from "./run/detach.js";
 
+// Plain directories.
+export { dedupDirectories, deduping } from "./dedup/dedup.js";
+export type { DedupEvent, DedupOptions, DedupResult } from "./dedup/dedup.js";
+
 // The store, images and containers.
 export { openStore } from "./store/store.js";
 export type { OpenStoreOptions, Store } from "./store/store.js";

@@ -53,6 +53,8 @@ export interface NativeBinding {
   clone(to: number, from: number): number;
   /** copy_file_range(2) at explicit positions; may copy less. */
   copyRange(from: number, fromPosition: number, to: number, toPosition: number, length: number): number;
+  /** ioctl FS_IOC_FIEMAP, nothing flushed: how many extents; of each, out = position, place on the disk, length, FIEMAP_EXTENT_* bits. At most 64, or as many as `out` holds. */
+  extents(fd: number, out: Float64Array): number;
   fsync(fd: number): number;
   fdatasync(fd: number): number;
   syncfs(fd: number): number;
@@ -66,9 +68,10 @@ export interface NativeBinding {
    * no data yet, holes kept; b is `c` bytes long afterwards; 4 remove directories with all that is in them: `bytes` are their names, NUL between them, in
    * directory a; one with a subdirectory stays (-EISDIR) and keeps no other, and what is not there is no error; 5 make files of
    * mode b in directory a: `bytes` are records {u32 length of the body, u32 length of the name with its NUL, name, body}, little-endian; ends at the
-   * first that cannot be made, of which nothing stays. Result 0 or a negative errno; -ECANCELED
+   * first that cannot be made, of which nothing stays; 6 ioctl FIDEDUPERANGE: b shares the
+   * `d` bytes (less than 2 GiB) at `c` of a; the result is how many, 0 when they differ. Else 0 or a negative errno; -ECANCELED
    * when the environment ends. Returns the job's id (> 0). `bytes` is copied. */
-  startJob(kind: number, a: number, b: number, c: number, bytes?: Uint8Array): number;
+  startJob(kind: number, a: number, b: number, c: number, bytes?: Uint8Array, d?: number): number;
   /** Blocks until the work of a job is done. Its result comes to the handler later, as always. */
   waitJob(id: number): number;
 

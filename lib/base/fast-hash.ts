@@ -9,6 +9,8 @@ export interface FastHash {
   name(latin1: string): number;
   /** XXH64 (seed 0). */
   bytes(bytes: Uint8Array): bigint;
+  /** XXH64 (seed 0) of bytes that come in pieces. */
+  pieces(): { update(bytes: Uint8Array): void; digest(): bigint };
 }
 
 let loading: Promise<FastHash> | undefined;
@@ -16,10 +18,11 @@ let loaded: FastHash | undefined;
 
 /** Compiled at the first call, the same object afterwards. */
 export function loadFastHash(): Promise<FastHash> {
-  loading ??= xxhash().then(({ h32, h32Raw, h64Raw }) => (loaded = {
+  loading ??= xxhash().then(({ h32, h32Raw, h64Raw, create64 }) => (loaded = {
     // The library encodes strings as UTF-8, which is the name's own bytes only below 0x80.
     name: (latin1) => (isAscii(latin1) ? h32(latin1) : h32Raw(Buffer.from(latin1, "latin1"))),
     bytes: (bytes) => h64Raw(bytes),
+    pieces: () => create64(),
   }));
   return loading;
 }

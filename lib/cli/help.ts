@@ -17,6 +17,7 @@ const overview = `stratafs: copy-on-write filesystem layers, mounted through FUS
   stratafs create IMAGE, run IMAGE|CONTAINER        a container above an image; a process in it
   stratafs ps | rm | commit | squash | bundle       containers, and images made of them
   stratafs stats | fsck | sweep                     the store itself
+  stratafs dedup DIRECTORY...                       equal files in plain directories share their data (btrfs, xfs)
   stratafs --version, stratafs COMMAND --help
 
 Called by the name fuse-overlayfs, or by mount -t fuse.stratafs, it behaves as stratafs mount.`;
@@ -265,6 +266,15 @@ Frees what no image, container or running process needs.
 
   --grace TIME   keep what is younger (90s, 10m, 2h, 1d); 10 minutes unless given
   --dry-run      say what would be freed`,
+
+  dedup: `stratafs dedup DIRECTORY... [--dry-run] [--json]
+
+Lets equal files in the directories share their data on the disk, for layers that are plain directories on btrfs or xfs; images in
+the store need no such thing. Nothing of the files changes that could be seen: the kernel compares and shares the bytes. Mounts
+inside of the directories are left out, and no symbolic link is followed. May be stopped, and repeated, at any time.
+
+  --dry-run   only say what would be shared, going by hashes
+  --json      events, one JSON object per line`,
 };
 
 /** The text for `topic`, or the overview. Throws UsageError for a command that does not exist. */

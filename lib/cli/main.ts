@@ -31,6 +31,7 @@ const commands: Readonly<Record<string, () => Promise<Command>>> = {
   bundle: async () => (await import("./bundle.js")).bundleCommand,
   stats: async () => (await import("./stats.js")).statsCommand,
   fsck: async () => (await import("./fsck.js")).fsckCommand,
+  dedup: async () => (await import("./dedup.js")).dedupCommand,
   sweep: async () => (await import("./sweep.js")).sweepCommand,
 };
 

@@ -12,16 +12,18 @@ const SYNCFS = 2;
 const COPY = 3;
 const REMOVE = 4;
 const FILES = 5;
+const DEDUPE = 6;
 
 interface Waiting {
   readonly syscall: string;
-  readonly resolve: () => void;
+  readonly resolve: (result: number) => void;
   readonly reject: (error: FsError) => void;
 }
 
 /** A job that its owner may want to wait for without yielding. */
 export interface Job {
-  readonly ended: Promise<void>;
+  /** With 0, but for jobs that say otherwise. */
+  readonly ended: Promise<number>;
   /** Blocks until the work is done; `ended` settles in a later turn. */
   wait(): void;
 }
@@ -44,13 +46,13 @@ export class Jobs {
   }
 
   /** As run(), but throws when the job cannot begin. */
-  start(syscall: string, kind: number, a: number, b: number, c: number, bytes?: Uint8Array): Job {
+  start(syscall: string, kind: number, a: number, b: number, c: number, bytes?: Uint8Array, d?: number): Job {
     if (!this.#listening) {
       check(this.#binding.setJobHandler((id, result) => this.#settle(id, result)), syscall);
       this.#listening = true;
     }
-    const id = check(this.#binding.startJob(kind, a, b, c, bytes), syscall);
-    const ended = new Promise<void>((resolve, reject) => this.#waiting.set(id, { syscall, resolve, reject }));
+    const id = check(this.#binding.startJob(kind, a, b, c, bytes, d), syscall);
+    const ended = new Promise<number>((resolve, reject) => this.#waiting.set(id, { syscall, resolve, reject }));
     return { ended, wait: () => void this.#binding.waitJob(id) };
   }
 
@@ -59,7 +61,7 @@ export class Jobs {
     if (job === undefined) return;
     this.#waiting.delete(id);
     if (result < 0) job.reject(new FsError(errnoName(result), job.syscall));
-    else job.resolve();
+    else job.resolve(result);
   }
 }
 
@@ -87,4 +89,12 @@ export const removeDirectoriesJob = (parent: number, names: readonly string[]): 
  * little-endian), the name, the body. Rejects what the first ended with that cannot be made: those before it are there, of it nothing. Not synced.
  * Throws when it cannot begin.
  */
-export const filesJob = (folder: number, mode: number, records: Uint8Array): Promise<void> => jobs.start("open", FILES, folder, mode, 0, records).ended;
+export const filesJob = (folder: number, mode: number, records: Uint8Array): Promise<void> =>
+  jobs.start("open", FILES, folder, mode, 0, records).ended.then(() => undefined);
+/**
+ * Lets `to` share what `from` has at a range of both, `length` at most 16 MiB, where the kernel finds the bytes equal: how many it shares; 0 where
+ * they differ, or a file has become shorter. Changes nothing else of either. Rejects EOPNOTSUPP where the filesystem cannot, EROFS, EXDEV, EINVAL, and
+ * EPERM where `to` may not be written; both need to be open for reading only.
+ */
+export const dedupeJob = (from: number, to: number, position: number, length: number): Promise<number> =>
+  jobs.start("ioctl", DEDUPE, from, to, position, undefined, length).ended;

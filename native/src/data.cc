@@ -1,5 +1,6 @@
 // Bytes of files, at explicit positions. All run on the calling thread and block it; fsync and large copies have jobs.cc.
 #include <fcntl.h>
+#include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
@@ -62,6 +63,28 @@ static int64_t call_lseek(const Args& args) { return outcome(lseek(args.i32(0), 
 
 static int64_t call_clone(const Args& args) { return outcome(ioctl(args.i32(0), FICLONE, args.i32(1))); }
 
+// Four doubles for each extent. What is not written yet is not: no flag asks for it.
+static int64_t call_extents(const Args& args) {
+  Bytes out = args.bytes(1);
+  constexpr size_t kMost = 64;
+  alignas(fiemap) uint8_t memory[sizeof(fiemap) + kMost * sizeof(fiemap_extent)] = {};
+  fiemap* map = reinterpret_cast<fiemap*>(memory);
+  map->fm_length = FIEMAP_MAX_OFFSET;
+  map->fm_extent_count = out.length / 4 < kMost ? out.length / 4 : kMost;
+  int64_t result = outcome(ioctl(args.i32(0), FS_IOC_FIEMAP, map));
+  if (result < 0) return result;
+  double* slots = args.doubles(1, map->fm_mapped_extents * 4);
+  if (!slots) return -EFAULT;
+  for (uint32_t i = 0; i < map->fm_mapped_extents; i++) {
+    const fiemap_extent& extent = map->fm_extents[i];
+    *slots++ = extent.fe_logical;
+    *slots++ = extent.fe_physical;
+    *slots++ = extent.fe_length;
+    *slots++ = extent.fe_flags;
+  }
+  return map->fm_mapped_extents;
+}
+
 static int64_t call_copy_range(const Args& args) {
   loff_t from_position = args.i64(1), to_position = args.i64(3);
   return outcome(copy_file_range(args.i32(0), &from_position, args.i32(2), &to_position, args.i64(4), 0));
@@ -81,6 +104,7 @@ const Method kDataMethods[] = {
     {"lseek", call_lseek},
     {"clone", call_clone},
     {"copyRange", call_copy_range},
+    {"extents", call_extents},
     {"fsync", call_fsync},
     {"fdatasync", call_fdatasync},
     {"syncfs", call_syncfs},

@@ -16,7 +16,7 @@ struct Watch {
 
 struct Job {
   int32_t id, kind, a, b;
-  int64_t c, result;
+  int64_t c, d, result;
   char* bytes;    // owned, with two NULs behind them; nullptr for jobs that need none
   size_t length;  // of the bytes, without those
   Job* next;

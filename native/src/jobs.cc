@@ -156,6 +156,20 @@ static int64_t write_files(Jobs* jobs, int parent, mode_t mode, const char* byte
   return 0;
 }
 
+// The kernel compares the ranges and shares what is equal, under the locks of both files. Bytes shared; 0 where they differ.
+static int64_t dedupe(int from, int to, int64_t position, int64_t length) {
+  alignas(file_dedupe_range) uint8_t memory[sizeof(file_dedupe_range) + sizeof(file_dedupe_range_info)] = {};
+  file_dedupe_range* range = reinterpret_cast<file_dedupe_range*>(memory);
+  file_dedupe_range_info* info = range->info;
+  range->src_offset = info->dest_offset = position;
+  range->src_length = length;
+  range->dest_count = 1;
+  info->dest_fd = to;
+  if (ioctl(from, FIDEDUPERANGE, range) < 0) return -errno;
+  if (info->status < 0) return info->status;
+  return info->status == FILE_DEDUPE_RANGE_SAME ? info->bytes_deduped : 0;
+}
+
 static int64_t run(Jobs* jobs, const Job* job) {
   switch (job->kind) {
     case 0: return outcome(fsync(job->a));
@@ -164,6 +178,7 @@ static int64_t run(Jobs* jobs, const Job* job) {
     case 3: return copy_data(jobs, job->a, job->b, job->c);
     case 4: return job->bytes ? remove_directories(jobs, job->a, job->bytes) : -EINVAL;
     case 5: return job->bytes ? write_files(jobs, job->a, job->b, job->bytes, job->length) : -EINVAL;
+    case 6: return dedupe(job->a, job->b, job->c, job->d);
     default: return -EINVAL;
   }
 }
@@ -281,7 +296,7 @@ static int64_t call_start_job(const Args& args) {
   }
   jobs->last_id = jobs->last_id == INT32_MAX ? 1 : jobs->last_id + 1;
   int32_t id = jobs->last_id;
-  *job = {id, args.i32(0), args.i32(1), args.i32(2), args.i64(3), 0, bytes, given.length, nullptr};
+  *job = {id, args.i32(0), args.i32(1), args.i32(2), args.i64(3), args.i64(5), 0, bytes, given.length, nullptr};
   jobs->pending++;
   hold_loop(jobs);
   pthread_mutex_lock(&jobs->mutex);

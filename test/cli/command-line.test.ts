@@ -4,9 +4,10 @@ import { command } from "./command.js";
 describe("the command line of stratafs", function () {
   this.timeout(30_000);
 
-  it("prints its help, and that of every command", () => {
+  it("prints its help, and that of every command", function () {
+    this.timeout(180_000); // some forty processes
     expect(command(["--help"]).stdout).to.include("stratafs mount [-o OPTIONS]");
-    const store = ["import", "export", "images", "tag", "inspect", "ls", "cat", "create", "ps", "rm", "commit", "squash", "bundle", "stats", "fsck", "sweep"];
+    const store = ["import", "export", "images", "tag", "inspect", "ls", "cat", "create", "ps", "rm", "commit", "squash", "bundle", "stats", "fsck", "sweep", "dedup"];
     for (const word of ["mount", "umount", "run", "diff", ...store]) {
       for (const args of [[word, "--help"], ["help", word]]) expect(command(args)).to.deep.include({ status: 0, stderr: "" }).and.property("stdout").to.include(`stratafs ${word} `);
     }
@@ -44,6 +45,7 @@ describe("the command line of stratafs", function () {
     [["commit", "a", "b", "--cmd", "[1]"], /^stratafs: commit: --cmd needs words, or a JSON list of strings, found "\[1\]"\n$/],
     [["squash", "a", "b", "--env", "x"], /^stratafs: squash: --env needs NAME=VALUE, found "x"\n$/], [["bundle", "a"], /^stratafs: bundle: no DIR given/],
     [["stats", "x"], /^stratafs: stats: expected no arguments/], [["fsck", "--repiar"], /^stratafs: fsck: unknown option --repiar, did you mean --repair\?\n$/],
+    [["dedup"], /^stratafs: dedup: no DIRECTORY given; it is stratafs dedup DIRECTORY\.\.\.\n$/],
     [["sweep", "--grace", "x"], /^stratafs: sweep: --grace needs a time as 90s, 10m, 2h or 1d, found "x"\n$/],
   ];
   for (const [args, line] of refused) {
