@@ -3,7 +3,7 @@
  * A process of its own serves the mount, and keeps the container in use, until rootfs is unmounted.
  * Order of serving: the container taken; its layers opened; the mount; config.json last, so that a bundle with one can be run.
  */
-import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { detachProcess, directoryUpper, holdContainer, mount, overlay, storeLayer, type FileSystem } from "../index.js";
 import { readArguments, takeArguments } from "./arguments.js";
@@ -20,6 +20,8 @@ interface Wanted {
   readonly store: string | undefined;
   readonly container: string;
   readonly folder: string;
+  /** Instead of what the image says; empty for that. */
+  readonly command: readonly string[];
   readonly terminal: boolean;
   readonly hostname: string;
   readonly log: string | undefined;
@@ -29,36 +31,36 @@ interface Wanted {
 export async function bundleCommand(args: readonly string[]): Promise<number> {
   const starter = listen();
   try {
-    const { values, positionals } = readArguments("bundle", args, options);
+    const end = args.includes("--") ? args.indexOf("--") : args.length;
+    const { values, positionals } = readArguments("bundle", args.slice(0, end), options);
     const [container, folder] = takeArguments("bundle", positionals, "CONTAINER", "DIR");
     if (process.getuid!() !== 0) throw new UsageError("bundle: the root filesystem of a bundle is mounted for everybody, which only root may do");
     if (starter === undefined && values.foreground !== true) return await startServing();
     const absolute = (path: string | undefined): string | undefined => (path === undefined ? undefined : resolve(path));
-    return await serveBundle({ store: values.store, container, folder: resolve(folder), terminal: values.terminal ?? false, hostname: values.hostname ?? container, log: absolute(values.log) }, starter);
+    return await serveBundle({ store: values.store, container, folder: resolve(folder), command: args.slice(end + 1), terminal: values.terminal ?? false, hostname: values.hostname ?? container, log: absolute(values.log) }, starter);
   } catch (error) {
     if (starter === undefined) throw error;
     return starter.failed(error);
   }
 }
 
-async function serveBundle({ store: path, container: name, folder, terminal, hostname, log }: Wanted, starter: Starter | undefined): Promise<number> {
+async function serveBundle({ store: path, container: name, folder, command, terminal, hostname, log }: Wanted, starter: Starter | undefined): Promise<number> {
   const store = await storeFor(path);
   const target = targetOf(store, name);
   if (target.kind === "image") throw new Error(`${name} is an image; make a container of it with stratafs create`);
   const held = await holdContainer(store, name);
   try {
-    mkdirSync(folder, { recursive: true });
-    const [other] = readdirSync(folder).filter((each) => each !== "rootfs" && each !== "config.json");
+    const [other] = (existsSync(folder) ? readdirSync(folder) : []).filter((each) => each !== "rootfs" && each !== "config.json");
     if (other !== undefined) throw new Error(`expected an empty directory for a bundle, or an older bundle, found ${JSON.stringify(other)} in ${folder}`);
-    const rootfs = join(folder, "rootfs");
-    mkdirSync(rootfs, { recursive: true });
     if (starter !== undefined) detachProcess();
     process.umask(0);
     const tree: FileSystem = overlay({
       lowers: [await storeLayer(store.path, held.container.layers)],
       upper: directoryUpper(held.upper, { workdir: held.work, redirect: true, metacopy: true }),
     }, complain);
-    const config = runtimeConfig(processOfContainer(store, held.container.config, name, tree), { hostname, terminal });
+    const config = runtimeConfig(processOfContainer(store, held.container.config, name, tree, command), { hostname, terminal });
+    const rootfs = join(folder, "rootfs");
+    mkdirSync(rootfs, { recursive: true });
     process.chdir("/");
     const mounted = await mount(tree, rootfs, { flags: ["dev", "suid"], log: complain });
     const unmountNow = (): Promise<void> => mounted.unmount().catch((error: unknown) => complain(messageOf(error)));

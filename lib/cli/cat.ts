@@ -12,8 +12,9 @@ export async function catCommand(args: readonly string[]): Promise<number> {
   const store = await storeFor(values.store);
   const tree: FileSystem = overlay({ lowers: await shownLayers(store, targetOf(store, name)) });
   try {
-    const { node } = resolveInTree(tree, pathBytes(path));
+    const { node, type } = resolveInTree(tree, pathBytes(path));
     if (node === undefined) throw new Error(`cat: nothing at ${path} in ${name}`);
+    if (type !== 0o100000) throw new Error(`cat: ${path} in ${name} is ${type === 0o040000 ? "a directory; stratafs ls lists it" : "no regular file"}`);
     const file = await tree.open(node, 0);
     try {
       const buffer = Buffer.allocUnsafe(1 << 20);

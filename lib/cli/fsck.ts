@@ -22,7 +22,9 @@ export async function fsckCommand(args: readonly string[]): Promise<number> {
       for (const { kind, path, detail, images, repaired } of problems) {
         print(`${kind} ${path}: ${detail}${images.length === 0 ? "" : `; concerns ${images.join(", ")}`}${repaired ? "; taken out of the way" : ""}`);
       }
-      print(`${counts.objects} objects, ${counts.layers} layers, ${counts.chains} chains, ${counts.images} images, ${sizeText(counts.bytes)}: ${problems.length === 0 ? "all well" : `${problems.length} problem${problems.length === 1 ? "" : "s"}`}`);
+      const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`;
+      const all = [count(counts.objects, "object"), count(counts.layers, "layer"), count(counts.chains, "chain"), count(counts.images, "image"), sizeText(counts.bytes)];
+      print(`${all.join(", ")}: ${problems.length === 0 ? "all well" : count(problems.length, "problem")}`);
     }
     return problems.every(({ repaired }) => repaired) ? 0 : 1;
   } finally {

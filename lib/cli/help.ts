@@ -156,7 +156,8 @@ Without --lower nobody can tell added from changed: both are then listed as
   import: `stratafs import SOURCE [--name NAME]... [--store DIR]
 
 Puts an image into the store: an OCI image layout (directory or tar), a docker archive (docker save), the tar of a root filesystem, plain,
-gzip or zstd, or a directory. SOURCE may be - for standard input. What is not as announced stores nothing.
+gzip or zstd, or a directory. SOURCE may be - for standard input, or be spelt as skopeo and podman do: oci:DIR[:NAME],
+oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], with NAME as for --reference. What is not as announced stores nothing.
 
   --name NAME        the image's name instead of its own; needed where it has none; may be repeated
   --reference NAME   which image, where SOURCE holds several
@@ -170,13 +171,15 @@ gzip or zstd, or a directory. SOURCE may be - for standard input. What is not as
 
   export: `stratafs export IMAGE TARGET [--format FORMAT] [--store DIR]
 
-Writes an image: the layers' tars are those that were imported, byte for byte.
+Writes an image: the layers' tars are those that were imported, byte for byte. TARGET may be spelt as skopeo and podman do:
+oci:DIR[:NAME], oci-archive:FILE[:NAME] or docker-archive:FILE[:NAME] say the format and the reference as well.
 
   --format oci       an OCI image layout in the directory TARGET, which is made or empty (unless given)
   --format oci-tar, --format docker
                      a tar of that, or what docker load reads, in the file TARGET; - for standard output
   --compression original|gzip|none
                      the blobs that were imported where they can be made again; all in one way of ours; plain tars
+  --reference NAME   what the image is called in there; its name here unless given
   --json             events, one JSON object per line
   --store DIR        the store; see stratafs images --help`,
 
@@ -240,10 +243,10 @@ With SOURCE_DATE_EPOCH set (seconds since 1970) equal changes give equal images.
 
 Makes an image with all layers of IMAGE in one. The options are those of stratafs commit.`,
 
-  bundle: `stratafs bundle CONTAINER DIR [OPTIONS] [--store DIR]
+  bundle: `stratafs bundle CONTAINER DIR [OPTIONS] [--store DIR] [-- COMMAND [ARGUMENT...]]
 
-Writes an OCI runtime bundle: DIR/config.json, and the container mounted at DIR/rootfs, so that runc run -b DIR NAME runs it. The mount
-and the container's use end with stratafs umount DIR/rootfs. Needs root.
+Writes an OCI runtime bundle: DIR/config.json, and the container mounted at DIR/rootfs, so that runc run -b DIR NAME runs it. The process
+is what the image says, with COMMAND for its Cmd. The mount and the container's use end with stratafs umount DIR/rootfs. Needs root.
 
   -f, --foreground   serve the mount in this process
   -t, --terminal     the process gets a terminal

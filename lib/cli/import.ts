@@ -5,7 +5,9 @@ import { importDirectory, importImage, parsePlatform, type CommitEvent, type Imp
 import { oneOfWords, readArguments, sourceDateEpoch, takeArguments } from "./arguments.js";
 import { complain, print } from "./output.js";
 import { printEvent, ProgressBar, sizeText, untilInterrupted } from "./progress.js";
+import { shownPath } from "./shown-path.js";
 import { storeFor, storeOption } from "./store-options.js";
+import { placeOf } from "./transport.js";
 import { UsageError } from "./usage.js";
 
 const options = {
@@ -16,7 +18,9 @@ const options = {
 /** Throws UsageError, ImageError, TarError, StoreError. */
 export async function importCommand(args: readonly string[]): Promise<number> {
   const { values, positionals } = readArguments("import", args, options);
-  const [source] = takeArguments("import", positionals, "SOURCE");
+  const [text] = takeArguments("import", positionals, "SOURCE");
+  const { transport, path: source, name } = placeOf("import", text);
+  if (name !== undefined && values.reference !== undefined) throw new UsageError(`import: which image is it, ${JSON.stringify(name)} or that of --reference?`);
   const absoluteNames = oneOfWords("import", "absolute-names", values["absolute-names"], ["refuse", "strip"]);
   if (source === "-" && process.stdin.isTTY) throw new UsageError("import: the image is expected on standard input, which is a terminal");
   const platform = values.platform === undefined ? undefined : parsePlatform(values.platform);
@@ -28,16 +32,16 @@ export async function importCommand(args: readonly string[]): Promise<number> {
     if (json) printEvent(event);
     else if (event.type === "start") bar.total = event.total;
     else if (event.type === "progress") bar.update(event.bytes);
-    else if (event.type === "skipped") complain(`socket ${event.path} left out: no layer can hold it`);
+    else if (event.type === "skipped") complain(`socket ${shownPath(event.path)} left out: no layer can hold it`);
   };
   try {
     let images: readonly Pick<ImportedImage, "names" | "layers" | "addedBytes">[];
-    if (isPlainDirectory(source)) {
+    if (transport === undefined && isPlainDirectory(source)) {
       if (values.name === undefined) throw new UsageError("import: a directory has no name of its own; give one with --name");
       images = [await importDirectory(store, source, { names: values.name, epochSec: sourceDateEpoch("import"), signal, onEvent })];
     } else {
       images = await importImage(store, source === "-" ? process.stdin : source, {
-        ...(values.name === undefined ? {} : { names: values.name }), reference: values.reference, platform, absoluteNames, keepBlobs: values["keep-blobs"] ?? false, signal, onEvent,
+        ...(values.name === undefined ? {} : { names: values.name }), reference: values.reference ?? name, platform, absoluteNames, keepBlobs: values["keep-blobs"] ?? false, signal, onEvent,
       });
     }
     bar.end();

@@ -118,5 +118,5 @@ function environmentOf(stated: readonly string[], user: ImageUser, asked: Readon
 const pathOf = (path: string): string => (path.startsWith("/") ? path : `/${path}`);
 
 /** The same for those who start the process themselves (bundle). Throws as processOf does. */
-export const processOfContainer = (store: Store, config: Digest | undefined, target: string, look: FileSystem): ImageProcess =>
-  processOf(store, config, { target, store: undefined, name: undefined, entrypoint: undefined, user: undefined, cwd: undefined, verify: false }, look, { command: [], env: {} });
+export const processOfContainer = (store: Store, config: Digest | undefined, target: string, look: FileSystem, command: readonly string[]): ImageProcess =>
+  processOf(store, config, { target, store: undefined, name: undefined, entrypoint: undefined, user: undefined, cwd: undefined, verify: false }, look, { command, env: {} });

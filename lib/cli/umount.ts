@@ -16,7 +16,7 @@ const SUCCESSOR = "STRATAFS_JOURNAL";
 const ENDING_MS = 60_000;
 const ELSEWHERE_MS = 3000;
 
-/** Throws UsageError, or the FsError of umount2(2). */
+/** Throws UsageError, or the FsError of umount2(2); Error where nothing is mounted. */
 export async function umountCommand(args: readonly string[]): Promise<number> {
   const { values, positionals } = readArguments("umount", args, { lazy: { type: "boolean", short: "l", default: false } });
   const [mountpoint, second] = positionals;
@@ -36,7 +36,12 @@ export async function umountHelper(args: readonly string[]): Promise<number> {
 
 async function unmountAndWait(mountpoint: string, lazy: boolean): Promise<void> {
   const daemons = lazy ? [] : daemonsOf(mountpoint);
-  await unmount(mountpoint, { lazy });
+  try {
+    await unmount(mountpoint, { lazy });
+  } catch (error) {
+    if ((error as { code?: unknown }).code === "EINVAL") throw new Error(`EINVAL: umount: nothing is mounted at ${mountpoint}`, { cause: error });
+    throw error;
+  }
   const started = Date.now();
   const awaited = (pid: number): boolean => isDaemon(pid) && Date.now() - started < (isServing(String(pid)) ? ELSEWHERE_MS : ENDING_MS);
   while (daemons.some(awaited)) await new Promise((later) => setTimeout(later, 10));

@@ -36,6 +36,8 @@ export interface ExportOptions {
    * a recipe makes it again or the store has kept it; else, and for all with "gzip", compressed in one way of ours.
    */
   readonly compression?: "original" | "gzip" | "none";
+  /** What the image is called in the export, instead of its name here. */
+  readonly reference?: string | undefined;
   readonly signal?: AbortSignal;
   readonly onEvent?: (event: ExportEvent) => void;
 }
@@ -45,7 +47,7 @@ export type ExportEvent =
   | { readonly type: "start"; readonly layers: number; readonly total: number }
   /** `bytes`: of tars put together so far. */
   | { readonly type: "progress"; readonly bytes: number }
-  /** `exact`: the blob is the one that was imported; undefined where nobody asked for it. */
+  /** `exact`: the blob is the one that was imported; undefined where nobody asked for it, or nothing says that there was one. */
   | { readonly type: "layer"; readonly diffId: Digest; readonly exact: boolean | undefined };
 
 /** A file of the exported image. Its bytes are to be read before the next file is asked for. */
@@ -55,7 +57,7 @@ interface ExportedFile {
   readonly bytes: AsyncIterable<Uint8Array> | Iterable<Uint8Array>;
 }
 
-const optionNames = new Set(["format", "compression", "signal", "onEvent"]);
+const optionNames = new Set(["format", "compression", "reference", "signal", "onEvent"]);
 const INDEX_TYPE = "application/vnd.oci.image.index.v1+json";
 const MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG_TYPE = "application/vnd.oci.image.config.v1+json";
@@ -168,7 +170,7 @@ class Export {
           layers.set(diffId, { mediaType: `${LAYER_TYPE}+${blob.compression}`, digest: `sha256:${blob.digest}`, size: blob.size });
           yield { path: blobPath(blob.digest), size: blob.size, bytes: blob.bytes };
           blob.done();
-          this.#options.onEvent?.({ type: "layer", diffId, exact: compression === "original" ? original !== undefined : undefined });
+          this.#options.onEvent?.({ type: "layer", diffId, exact: original !== undefined ? true : compression === "original" && this.#wasPacked(diffId) ? false : undefined });
         }
       }
     } finally {
@@ -183,7 +185,7 @@ class Export {
       manifests: [{
         mediaType: mediaTypeOf(manifest), digest: `sha256:${digestOf(manifest)}`, size: manifest.length,
         ...(typeof os === "string" && typeof architecture === "string" ? { platform: { architecture, os, ...(typeof variant === "string" ? { variant } : {}) } } : {}),
-        annotations: { "org.opencontainers.image.ref.name": this.#ref.name },
+        annotations: { "org.opencontainers.image.ref.name": this.#options.reference ?? this.#ref.name },
       }],
     })));
     return undefined;
@@ -197,7 +199,7 @@ class Export {
     }
     const config = `${digestOf(this.#config)}.json`;
     yield fileOf(config, this.#config);
-    const manifest = [{ Config: config, RepoTags: [this.#ref.name], Layers: this.#ref.layers.map((diffId) => `${diffId}.tar`) }];
+    const manifest = [{ Config: config, RepoTags: [this.#options.reference ?? this.#ref.name], Layers: this.#ref.layers.map((diffId) => `${diffId}.tar`) }];
     yield fileOf("manifest.json", Buffer.from(JSON.stringify(manifest)));
     return undefined;
   }
@@ -220,6 +222,10 @@ class Export {
     const found = hash.digest("hex");
     if (found !== diffId) throw new StoreError("ERR_STORE_DAMAGED", `expected the tar of layer ${diffId}, found one with digest ${found}; fsck tells more`);
     return undefined;
+  }
+
+  #wasPacked(diffId: Digest): boolean {
+    return this.#ref.manifest !== undefined || readBlobRecipe(this.#store, diffId) !== undefined;
   }
 
   /** The blob that was imported, if it can be had; its digest has been compared, or will be while it is read. */

@@ -69,6 +69,7 @@ describe("the commands around the store", function () {
     expect(JSON.parse(told("ls", "--json", "box:1", "/etc/motd"))).to.include({ path: "motd", size: 6, mode: 0o100644 });
     expect(lines(told("ls", "-R", "box:1"))).to.include.members(["etc", "etc/motd", "srv/big"]);
     expect(told("cat", "box:1", "etc/motd")).to.equal("hello\n");
+    expect(stratafs("cat", "box:1", "/etc").stderr).to.equal("stratafs: cat: /etc in box:1 is a directory; stratafs ls lists it\n");
     expect(stratafs("cat", "box:1", "/none").stderr).to.equal("stratafs: cat: nothing at /none in box:1\n");
   });
 
@@ -144,6 +145,32 @@ describe("the commands around the store", function () {
     expect(stratafs("export", "box:new", "out").stderr).to.match(/expected an empty folder/);
     expect(stratafs("export", "none", "x.tar", "--format", "docker")).to.include({ status: 1 });
     expect(readdirSync(ground.path).filter((name) => name.includes("partial"))).to.deep.equal([]);
+  });
+
+  it("take and give images by the names of skopeo's transports", () => {
+    told("export", "tree", "oci:named:v1");
+    expect(JSON.parse(readFileSync(ground.at("named/index.json"), "utf8"))).to.have.nested.property("manifests[0].annotations").that.deep.equals({ "org.opencontainers.image.ref.name": "v1" });
+    told("export", "tree", "docker-archive:named.tar:box:v2");
+    told("export", "tree", "named-oci.tar", "--format", "oci-tar", "--reference", "v3");
+    const imported = (...args: string[]): string => command(["import", ...args, "--store", "named-store"], { cwd: ground.path }).stdout;
+    expect(imported("oci:named:v1")).to.match(/^v1: 1 layer,/);
+    expect(imported("docker-archive:named.tar")).to.match(/^box:v2: 1 layer,/);
+    expect(imported("oci-archive:named-oci.tar")).to.match(/^v3: 1 layer,/);
+    expect(stratafs("import", "oci:named:v2").stderr).to.match(/expected an image called v2, found v1\n$/);
+    expect(stratafs("import", "oci:tree", "--name", "x").stderr).to.match(/found no file "oci-layout"\n$/);
+    expect(stratafs("export", "tree", "oci:x", "--format", "docker")).to.include({ status: 2 });
+    expect(stratafs("export", "tree", "oci:x:1", "--reference", "2")).to.include({ status: 2 });
+  });
+
+  it("write bundles of a command, and nothing of one that there is none for", () => {
+    told("create", "tree", "--name", "plain");
+    expect(stratafs("bundle", "plain", "none").stderr).to.equal("stratafs: plain has no command of its own; give one after --\n");
+    expect(existsSync(ground.at("none"))).to.equal(false);
+    told("bundle", "plain", "bundle2", "--", "sh", "-c", "echo --terminal");
+    told("umount", "bundle2/rootfs");
+    expect(JSON.parse(readFileSync(ground.at("bundle2/config.json"), "utf8"))).to.have.nested.property("process.args").that.deep.equals(["sh", "-c", "echo --terminal"]);
+    expect(stratafs("umount", "bundle2/rootfs").stderr).to.equal(`stratafs: EINVAL: umount: nothing is mounted at ${ground.at("bundle2/rootfs")}\n`);
+    told("rm", "plain");
   });
 
   it("write bundles that runtimes run", function () {

@@ -74,10 +74,10 @@ describe("compressed blobs of layers", () => {
     await imported(blob);
     const { layer, exact } = await exported();
     // Whether Node's zlib and Python's make the same bytes depends on both; what is exported says which is the case.
-    expect(layer.digest === `sha256:${digestOf(blob)}`).to.equal(exact);
+    expect(layer.digest === `sha256:${digestOf(blob)}`).to.equal(exact === true);
   });
 
-  it("are compressed anew where the guess was wrong further on, and when they were never zlib's", async () => {
+  it("are compressed anew where the guess was wrong further on, and when they were never zlib's, which then nothing tells", async () => {
     const tar = await tarOf({ name: "f", body: text(3_000_000) });
     const half = gzipSync(tar.subarray(0, 2_000_000), { level: 6 });
     const two = Buffer.concat([half, gzipSync(tar.subarray(2_000_000), { level: 6 })]);
@@ -85,7 +85,7 @@ describe("compressed blobs of layers", () => {
     expect(await exported()).to.include({ exact: false });
     await importImage(store, (await import("node:stream")).Readable.from([zstdOf(await tarOf({ name: "z", body: "z" }))]), { names: ["image"] });
     const { layer, exact } = await exported();
-    expect([layer.mediaType, exact]).to.deep.equal(["application/vnd.oci.image.layer.v1.tar+gzip", false]);
+    expect([layer.mediaType, exact]).to.deep.equal(["application/vnd.oci.image.layer.v1.tar+gzip", undefined]);
   });
 
   it("are kept when asked for, through a sweep, and checked on their way out", async () => {
