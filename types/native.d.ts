@@ -90,8 +90,9 @@ export interface NativeBinding {
    * descriptor it sent over _FUSE_COMMFD, close-on-exec and non-blocking. -ENOENT when no such program could be run, -EPERM when it failed: it has said why on our stderr.
    */
   fusermount(program: string, mountpoint: string, options: string): number;
-  /** One whole request into `into`, retrying EINTR; -EAGAIN when none waits (the descriptor is non-blocking), -ENODEV when unmounted. */
-  fuseRead(fd: number, into: Uint8Array): number;
+  /** One whole request into `into`, retrying EINTR; -EAGAIN when none waits (the descriptor is non-blocking) and none comes in the next `us`
+   * microseconds, which are spent awake (default 0); -ENODEV when unmounted. */
+  fuseRead(fd: number, into: Uint8Array, us?: number): number;
   /** Writes from[0, length) as one message (a reply or a notification). */
   fuseWrite(fd: number, from: Uint8Array, length: number): number;
   /**

@@ -3,10 +3,12 @@
  * reads until nothing waits, so that most replies are written before the next read.
  * Always true: at most one request is in the buffer, and nothing is read after the end.
  */
+import { availableParallelism } from "node:os";
 import { errnoName, errnoOf, FsError } from "../base/errors.js";
 import { native } from "../sys/binding.js";
 import type { NativeBinding } from "../../types/native.js";
 import type { Channel, ChannelListener } from "./channel.js";
+import { Patience } from "./patience.js";
 import { Placement } from "./placement.js";
 import { IN_HEADER, MESSAGE_SIZE } from "./wire/abi.js";
 
@@ -26,6 +28,7 @@ export class DeviceChannel implements Channel {
   readonly #buffer: Buffer;
   readonly #beforeRead: (() => void) | undefined;
   readonly #placement: Placement;
+  readonly #patience = new Patience(availableParallelism());
   #listener: ChannelListener | undefined;
   #watch = 0;
   #paused = false;
@@ -83,7 +86,8 @@ export class DeviceChannel implements Channel {
   #turn(listener: ChannelListener): void {
     for (let served = 0; served < TURN && !this.#stopped && !this.#paused; served++) {
       this.#beforeRead?.();
-      const length = this.#native.fuseRead(this.#fd, this.#buffer);
+      let length = this.#native.fuseRead(this.#fd, this.#buffer, 0);
+      if (length === EAGAIN) length = this.#look();
       if (length > 0) {
         this.#placement.request(this.#buffer.readUInt32LE(IN_HEADER.pid));
         listener.request(this.#buffer, length);
@@ -91,6 +95,15 @@ export class DeviceChannel implements Channel {
       else if (length === EAGAIN) return;
       else if (length !== EINTR && length !== ENOENT) return this.#end(listener, length);
     }
+  }
+
+  /** Nothing waits: what comes in the next moment, or EAGAIN. */
+  #look(): number {
+    const { us } = this.#patience;
+    if (us === 0) return EAGAIN;
+    const length = this.#native.fuseRead(this.#fd, this.#buffer, us);
+    this.#patience.looked(length > 0);
+    return length;
   }
 
   #end(listener: ChannelListener, errno: number): void {

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "env.h"
@@ -30,13 +31,19 @@ struct OutHeader {  // struct fuse_out_header
 
 constexpr size_t kReplyRoom = (1 << 20) + (64 << 10);
 
+static int64_t now_us() {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * INT64_C(1000000) + now.tv_nsec / 1000;
+}
+
 static int64_t call_fuse_read(const Args& args) {
   Bytes into = args.bytes(1);
   int fd = args.i32(0);
-  int64_t result;
+  int64_t until = args.i64(2) > 0 ? now_us() + args.i64(2) : 0, result;
   // ENOENT: the request was interrupted before it could be read.
   do result = outcome(read(fd, into.data, into.length));
-  while (result == -EINTR || result == -ENOENT);
+  while (result == -EINTR || result == -ENOENT || (result == -EAGAIN && until > 0 && now_us() < until));
   return result;
 }
 

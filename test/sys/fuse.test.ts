@@ -13,6 +13,27 @@ const FUSE_INIT = 26;
 const mountLine = (path: string): string | undefined =>
   readFileSync("/proc/self/mountinfo", "latin1").split("\n").find((line) => line.includes(` ${path} `));
 
+describe("a read of a message", () => {
+  it("says at once that there is none, or after the time it was given", () => {
+    const [blocking, writeEnd] = makePipe();
+    const readEnd = openAt(AT_FDCWD, `/proc/self/fd/${blocking}`, O_RDONLY | O_NONBLOCK);
+    native.close(blocking);
+    const into = Buffer.alloc(64);
+    try {
+      expect(errnoName(native.fuseRead(readEnd, into))).to.equal("EAGAIN");
+      const before = process.hrtime.bigint();
+      expect(errnoName(native.fuseRead(readEnd, into, 20_000))).to.equal("EAGAIN");
+      expect(Number(process.hrtime.bigint() - before)).to.be.at.least(19_000_000);
+      native.fuseWrite(writeEnd, Buffer.from("abc"), 3);
+      expect(native.fuseRead(readEnd, into, 60_000_000)).to.equal(3);
+      native.close(writeEnd);
+      expect(native.fuseRead(readEnd, into, 60_000_000)).to.equal(0);
+    } finally {
+      native.close(readEnd);
+    }
+  });
+});
+
 describe("replies with file data", () => {
   const world = scratch();
 
