@@ -1,5 +1,7 @@
 /**
  * Copies a file's bytes for a copy-up: by reflink, else in the kernel, holes kept; through memory where there is no descriptor.
+ * Durable before it settles, but for a reflink, which the filesystem's journal orders before the rename that shows it: a crash leaves both
+ * or no name, never a name without the data. Kernel overlayfs does the same.
  * Waiting: large copies and the sync that follows run as jobs, so that the mount goes on answering; small ones are done at once,
  * and all of them where the upper is "blocking".
  */
@@ -24,16 +26,16 @@ export function copyData(source: Backing, to: number, size: number, durability: 
     check(native.ftruncate(to, 0), "truncate");
     return;
   }
+  if (source.fd >= 0 && native.clone(to, source.fd) >= 0) {
+    check(native.ftruncate(to, size), "truncate");
+    return;
+  }
   const settled = copyBytes(source, to, size, durability === "blocking");
   return settled === undefined ? syncNow(to, "data", durability) : settled.then(() => syncNow(to, "data", durability));
 }
 
 function copyBytes(source: Backing, to: number, size: number, atOnce: boolean): void | Promise<void> {
   if (source.fd < 0) return copyFromMemory(source, to, size, atOnce);
-  if (native.clone(to, source.fd) >= 0) {
-    check(native.ftruncate(to, size), "truncate");
-    return;
-  }
   if (size > SMALL && !atOnce) return copyJob(source.fd, to, size);
   copyExtents(source.fd, to, size);
 }
