@@ -18,6 +18,7 @@
 constexpr int kCloseRange = 436;
 constexpr unsigned kCloseRangeCloexec = 4;
 constexpr int kTries = 15, kRestMs = 50, kLongRestMs = 5000, kLookMs = 5;  // 45 s until it gives up
+constexpr int kKills = 100;  // in a row, before a server has an heir: that is no accident any more, but such as too little memory
 
 static int64_t call_memfd(const Args& args) {
   Path name(args, 0);
@@ -103,7 +104,7 @@ struct Inheritance {
   while (poll(&death, 1, -1) < 0 && errno == EINTR) {
   }
   if ((death.revents & POLLIN) == 0) _exit(1);
-  int rest = kRestMs;
+  int rest = kRestMs, kills = 0;
   for (int failures = 0; failures < kTries && self.counts() && self.is_needed();) {
     pid_t child = static_cast<pid_t>(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0));
     if (child == 0) become_server(self);
@@ -111,7 +112,8 @@ struct Inheritance {
     while (child > 0 && self.counts() && waitpid(child, &status, WNOHANG) == 0) poll(nullptr, 0, kLookMs);
     if (!self.counts()) break;
     // A program that is being replaced may be missing, or half written, for a while. One that was killed has not failed.
-    bool failed = child < 0 || !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL;
+    bool killed = child >= 0 && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
+    bool failed = !killed || ++kills > kKills;
     poll(nullptr, 0, failed ? rest : kRestMs);
     if (!failed) continue;
     failures++;
