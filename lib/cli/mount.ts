@@ -31,7 +31,7 @@ export async function mountCommand(args: readonly string[], style: CallStyle = "
 
 /** What the options say of layers and of serving is what the mount has, or cannot be changed: mount(8) passes the whole line of fstab. */
 async function remount(request: MountRequest, starter: Starter | undefined): Promise<number> {
-  const [{ remountFuse }, { mountOptionsOf }] = await Promise.all([import("../index.js"), import("./mount-stack.js")]);
+  const [{ remountFuse }, { mountOptionsOf }] = await Promise.all([import("./mounting.js"), import("./mount-stack.js")]);
   const flags = mountOptionsOf(request, process.getuid?.() === 0).flags ?? [];
   if (!request.fake) remountFuse(request.mountpoint, request.readOnly ? flags : flags.filter((flag) => flag !== "ro"));
   starter?.live(undefined);
@@ -70,7 +70,7 @@ async function whenFree<T>(open: () => T | Promise<T>): Promise<T> {
 
 /** Serves until the mount is gone; with a starter, as a daemon. */
 async function serve(request: MountRequest, starter: Starter | undefined): Promise<number> {
-  const [{ detachProcess, mount, overlay }, { mountOptionsOf, stackOf, withImage }] = await Promise.all([import("../index.js"), import("./mount-stack.js")]);
+  const [{ detachProcess, mount, overlay }, { mountOptionsOf, stackOf, withImage }] = await Promise.all([import("./mounting.js"), import("./mount-stack.js")]);
   if (starter !== undefined) detachProcess();
   // New objects have the mode that the caller's own umask left of it.
   process.umask(0);
@@ -83,7 +83,7 @@ async function serve(request: MountRequest, starter: Starter | undefined): Promi
 
 /** As serve(), where another process can go on. */
 async function serveLasting(request: MountRequest, starter: Starter | undefined): Promise<number> {
-  const [{ detachProcess, mountLasting }, { mountOptionsOf, stackOf, withImage }] = await Promise.all([import("../index.js"), import("./mount-stack.js")]);
+  const [{ detachProcess, mountLasting }, { mountOptionsOf, stackOf, withImage }] = await Promise.all([import("./mounting.js"), import("./mount-stack.js")]);
   if (starter !== undefined) detachProcess();
   process.umask(0);
   const options = { ...mountOptionsOf(request, process.getuid?.() === 0), log: complain };
