@@ -12,7 +12,7 @@ import { PRESETS } from "./presets.js";
 import { htmlReport } from "./report/html.js";
 import { markdownReport } from "./report/markdown.js";
 import { marks, readmeTable, withTable } from "./report/readme-table.js";
-import { readResults, writeResults, type Results } from "./report/results.js";
+import { added, readResults, writeResults, type Results } from "./report/results.js";
 import { Runner, UNPRIVILEGED_ID } from "./runner.js";
 import { SCENARIOS } from "./scenarios/scenarios.js";
 import { Session } from "./session.js";
@@ -48,7 +48,8 @@ async function measure(options: Options): Promise<number> {
   const scenarios = chosen(SCENARIOS, options.scenarios, "scenario");
   mkdirSync(options.work, { recursive: true });
   const startedAt = new Date().toISOString();
-  const file = options.json ?? `${RESULTS}${options.quick || options.preset === undefined ? `${startedAt.slice(0, 19).replaceAll(":", "")}${options.quick ? "-quick" : ""}.json` : options.preset.results}`;
+  const before = options.addTo === undefined ? undefined : readResults(options.addTo);
+  const file = options.json ?? options.addTo ?? `${RESULTS}${options.quick || options.preset === undefined ? `${startedAt.slice(0, 19).replaceAll(":", "")}${options.quick ? "-quick" : ""}.json` : options.preset.results}`;
   const environment = readEnvironment(options.work, options.unprivileged);
   if ((environment.load[0] ?? 0) > environment.cpus / 4) process.stderr.write(`the machine is busy (load ${environment.load[0]?.toFixed(2)}): numbers will say little\n`);
   const workload = compileWorkload(options.work);
@@ -69,7 +70,7 @@ async function measure(options: Options): Promise<number> {
   }
 
   const save = (complete: boolean): Results => {
-    const results: Results = {
+    const own: Results = {
       format: 1,
       command: ["npm run bench --", ...process.argv.slice(2)].join(" "),
       ...(options.preset === undefined ? {} : { preset: options.preset.name }),
@@ -85,6 +86,7 @@ async function measure(options: Options): Promise<number> {
       scenarios: session.scenarios,
       results: session.results,
     };
+    const results = before === undefined ? own : added(before, own);
     writeResults(file, results);
     return results;
   };
@@ -109,7 +111,7 @@ async function measure(options: Options): Promise<number> {
   writeReports(file, results);
   process.stderr.write(`results in ${relative(".", file)}, with .md and .html beside it\n`);
   if (options.into !== undefined) writeTables(options.into, results);
-  const failures = results.results.filter(({ failures: each }) => each.length > 0);
+  const failures = session.results.filter(({ failures: each }) => each.length > 0);
   for (const { scenario, subject, lowers, failures: each } of failures) process.stderr.write(`failed: ${scenario} on ${subject} over ${lowers}: ${each[0]}\n`);
   return failures.some(({ subject }) => subject.startsWith("stratafs")) ? 1 : 0;
 }

@@ -15,6 +15,8 @@ export interface Options {
   /** Undefined: what the preset says for each scenario. */
   readonly lowers: readonly number[] | undefined;
   readonly json: string | undefined;
+  /** Results that this run's are added to. */
+  readonly addTo: string | undefined;
   readonly peers: readonly Peer[];
   readonly quick: boolean;
   /** Begin with a run that is discarded and counts. */
@@ -44,6 +46,7 @@ export const HELP = `npm run bench -- [OPTIONS]
   --lowers 1,10,100  numbers of lower layers
   --runs N           counted runs of each cell (5), after one that is discarded and counts requests
   --json FILE        where results go (bench/results/DATE.json); FILE's .md and .html beside it
+  --add-to FILE      keep in FILE what this run does not measure, and put its results there too: a plan in several parts
   --peer NAME=PATH   one more subject: a mount program that takes fuse-overlayfs's options; may be repeated
   --unprivileged     run every subject as an ordinary user in a user namespace
   --quick            small sizes, one run: shows that everything works, measures nothing
@@ -78,6 +81,7 @@ export function readOptions(args: readonly string[]): Options {
         runs: { type: "string" },
         lowers: { type: "string" },
         json: { type: "string" },
+        "add-to": { type: "string" },
         peer: { type: "string", multiple: true },
         quick: { type: "boolean", default: false },
         count: { type: "boolean", default: false },
@@ -112,6 +116,7 @@ export function readOptions(args: readonly string[]): Options {
     runs: values.runs === undefined ? (values.quick ? 1 : preset?.runs ?? 5) : positive(values.runs, "runs"),
     lowers: values.lowers === undefined ? lowers : names([values.lowers]).map((each) => positive(each, "lowers")),
     json: values.json === undefined ? undefined : resolve(values.json),
+    addTo: values["add-to"] === undefined ? undefined : resolve(values["add-to"]),
     peers,
     quick: values.quick,
     count: values.count || !values.quick,

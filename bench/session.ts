@@ -214,7 +214,7 @@ function takes({ only }: Scenario, { kind }: Subject): boolean {
 function line(row: Row, scenario: Scenario): string {
   const summary = summarize(row.outcomes.map(({ value }) => value));
   if (summary !== undefined) return `${row.subject.name} ${number(summary.median)} ${scenario.unit}`;
-  return `${row.subject.name} failed (${row.failures[0] ?? "no run"})`;
+  return `${row.subject.name} failed (${(row.failures[0] ?? "no run").replace(/\s+/g, " ").slice(0, 200)})`;
 }
 
 function result(scenario: Scenario, lowers: number, row: Row): Result {

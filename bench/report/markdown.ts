@@ -12,6 +12,8 @@ export function describe(results: Results): string[] {
   return [
     `${results.startedAt.slice(0, 10)}, Linux ${e.kernel}, ${e.cpu} (${e.cpus} CPUs, ${Math.round(e.memoryMiB / 1024)} GiB), Node ${e.node}, commit ${e.commit}, ${e.user}, ${e.filesystem}, io_uring for FUSE: ${e.fuse["enable_uring"] ?? "unknown"}, load ${e.load.map((l) => l.toFixed(2)).join(" ")}.`,
     `${results.runs} counted ${results.runs === 1 ? "run" : "runs"} of each cell, seed ${results.seed}, ${results.sizes} sizes${results.complete ? "" : ", interrupted"}. Command: \`${results.command}\`.`,
+    ...(results.earlier ?? []).map(({ scenarios, startedAt, environment, seed, command }) =>
+      `From an earlier run (${startedAt.slice(0, 16).replace("T", " ")}, commit ${environment.commit}, load ${environment.load.map((l) => l.toFixed(2)).join(" ")}, seed ${seed}): ${scenarios.join(", ")}. Command: \`${command}\`.`),
     ...(results.notCold === undefined ? [] : [`Caches were not dropped before cold runs: ${results.notCold}.`]),
     ...(results.sizes === "quick" ? ["Quick sizes show that everything works; as measurements they mean nothing."] : []),
   ];

@@ -43,6 +43,17 @@ export interface Result {
   readonly failures: readonly string[];
 }
 
+/** What there is to say of an earlier run. */
+export interface EarlierRun {
+  readonly command: string;
+  readonly startedAt: string;
+  readonly complete: boolean;
+  readonly seed: number;
+  readonly environment: Environment;
+  /** Names of the scenarios of which rows are left. */
+  readonly scenarios: readonly string[];
+}
+
 export interface Results {
   readonly format: 1;
   readonly command: string;
@@ -58,6 +69,8 @@ export interface Results {
   /** Why caches were not dropped before cold runs, if so. */
   readonly notCold?: string;
   readonly environment: Environment;
+  /** Earlier runs of which rows are in the results that this run has not measured. Absent when there are none. */
+  readonly earlier?: readonly EarlierRun[];
   readonly subjects: readonly SubjectRecord[];
   readonly scenarios: readonly ScenarioRecord[];
   readonly results: readonly Result[];
@@ -74,4 +87,30 @@ export function readResults(file: string): Results {
   const results = JSON.parse(readFileSync(file, "utf8")) as Results;
   if (results.format !== 1) throw new Error(`${file} has format ${String(results.format)}; this reads format 1`);
   return results;
+}
+
+/** `now`, and of `before` what `now` has not measured. Scenarios stay in the order of `before`; new ones follow. */
+export function added(before: Results, now: Results): Results {
+  const measured = new Set(now.results.map(({ scenario, lowers }) => `${scenario} ${lowers}`));
+  const kept = before.results.filter(({ scenario, lowers }) => !measured.has(`${scenario} ${lowers}`));
+  const left = new Set(kept.map(({ scenario }) => scenario));
+  const ofRun = (run: EarlierRun | Results, names: readonly string[]): EarlierRun => {
+    const { command, startedAt, complete, seed, environment } = run;
+    return { command, startedAt, complete, seed, environment, scenarios: names.filter((name) => left.has(name)) };
+  };
+  const older = before.earlier ?? [];
+  const ofOlder = new Set(older.flatMap(({ scenarios }) => scenarios));
+  const own = [...new Set(before.results.map(({ scenario }) => scenario))].filter((name) => !ofOlder.has(name));
+  return {
+    ...now,
+    earlier: [...older.map((run) => ofRun(run, run.scenarios)), ofRun(before, own)].filter(({ scenarios }) => scenarios.length > 0),
+    subjects: united(before.subjects, now.subjects),
+    scenarios: united(before.scenarios, now.scenarios),
+    results: [...kept, ...now.results],
+  };
+}
+
+function united<T extends { readonly name: string }>(before: readonly T[], now: readonly T[]): T[] {
+  const known = new Set(before.map(({ name }) => name));
+  return [...before.map((each) => now.find(({ name }) => name === each.name) ?? each), ...now.filter(({ name }) => !known.has(name))];
 }

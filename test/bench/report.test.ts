@@ -4,7 +4,7 @@ import { htmlReport } from "../../bench/report/html.js";
 import { markdownReport } from "../../bench/report/markdown.js";
 import { PRESETS } from "../../bench/presets.js";
 import { readmeTable, withTable } from "../../bench/report/readme-table.js";
-import type { Result, Results } from "../../bench/report/results.js";
+import { added, type Result, type Results } from "../../bench/report/results.js";
 import { SCENARIOS } from "../../bench/scenarios/scenarios.js";
 import { allSubjects } from "../../bench/subjects/subjects.js";
 import { seeded, shuffled } from "../../bench/measure/random.js";
@@ -53,6 +53,33 @@ const results: Results = {
     result("read", "kernel-overlayfs", 10, [1000]),
   ],
 };
+
+describe("results that are added to earlier ones", () => {
+  const now: Results = {
+    ...results, command: "npm run bench -- --scenario read", startedAt: "2026-01-03T00:00:00.000Z", seed: 2, environment: { ...results.environment, commit: "def" },
+    subjects: [{ name: "stratafs-cached", about: "ours", version: "2" }, { name: "newer", about: "new", version: "1" }],
+    scenarios: [results.scenarios[1]!],
+    results: [result("read", "stratafs-cached", 10, [700]), result("read", "newer", 10, [800])],
+  };
+
+  it("replace the rows that they measure and keep the others, with the run that those are from", () => {
+    const both = added(results, now);
+    expect(both.results.map(({ scenario, subject, lowers, samples }) => `${scenario} ${subject} ${lowers} ${samples.join()}`)).to.deep.equal([
+      "walk stratafs-cached 10 10,20,30,40,50", "walk stratafs-cached 100 45", "walk kernel-overlayfs 10 100", "walk kernel-overlayfs 100 ", "read stratafs-cached 10 700", "read newer 10 800",
+    ]);
+    expect(both.subjects.map(({ name, version }) => `${name} ${version}`)).to.deep.equal(["stratafs-cached 2", "kernel-overlayfs 2", "fuse-overlayfs undefined", "newer 1"]);
+    expect(both.scenarios.map(({ name }) => name)).to.deep.equal(["walk", "read"]);
+    expect(both.earlier?.map(({ environment, scenarios }) => `${environment.commit}: ${scenarios.join()}`)).to.deep.equal(["abc: walk"]);
+    expect(markdownReport(both)).to.include("From an earlier run (2026-01-02 03:04, commit abc").and.include("commit def");
+  });
+
+  it("can be added to again: a run of which nothing is left is not named", () => {
+    const third: Results = { ...now, environment: { ...now.environment, commit: "ghi" } };
+    expect(added(added(results, now), third).earlier?.map(({ environment, scenarios }) => `${environment.commit}: ${scenarios.join()}`)).to.deep.equal(["abc: walk"]);
+    const walk: Results = { ...third, results: [result("walk", "stratafs-cached", 10, [1])] };
+    expect(added(added(results, now), walk).earlier?.map(({ environment, scenarios }) => `${environment.commit}: ${scenarios.join()}`)).to.deep.equal(["abc: walk", "def: read"]);
+  });
+});
 
 describe("the benchmark's numbers", () => {
   it("are a median and a spread", () => {
