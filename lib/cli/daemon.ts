@@ -9,8 +9,8 @@
 import { spawn } from "node:child_process";
 import { closeSync, writeSync } from "node:fs";
 import { closeInherited, redirectStderr } from "./descriptors.js";
+import { statusOf } from "./ending.js";
 import { complain, messageOf } from "./output.js";
-import { UsageError } from "./usage.js";
 
 /** In the environment of every serving process, until it ends. */
 export const MARK = "STRATAFS_SERVE";
@@ -69,7 +69,7 @@ export function listen(): Starter | undefined {
       return report(0);
     },
     failed(error) {
-      const status = error instanceof UsageError ? 2 : 1;
+      const status = statusOf(error);
       complain(messageOf(error));
       if (!decided) report(status);
       return status;

@@ -3,8 +3,9 @@
  * line; `run` ends with its command's own.
  */
 import { basename } from "node:path";
+import { endWith } from "./ending.js";
 import { mountForm } from "./mount-arguments.js";
-import { complain, messageOf, print } from "./output.js";
+import { print } from "./output.js";
 import { suggestion, UsageError } from "./usage.js";
 
 type Command = (args: readonly string[]) => Promise<number>;
@@ -71,12 +72,4 @@ async function version(): Promise<number> {
   return 0;
 }
 
-let status: number;
-try {
-  status = await main();
-} catch (error) {
-  complain(messageOf(error));
-  status = error instanceof UsageError ? 2 : 1;
-}
-// All output is written by now; whatever else is still open must not keep a finished command alive.
-process.exit(status);
+endWith(main());

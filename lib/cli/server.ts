@@ -3,10 +3,9 @@
  * other commands need: a third of a start was reading that. STRATAFS_NAME is what the command was called as.
  */
 import { basename } from "node:path";
+import { endWith } from "./ending.js";
 import { mountForm } from "./mount-arguments.js";
 import { mountCommand } from "./mount.js";
-import { complain, messageOf } from "./output.js";
-import { UsageError } from "./usage.js";
 
 async function main(): Promise<number> {
   const args = process.argv.slice(2);
@@ -16,10 +15,4 @@ async function main(): Promise<number> {
   return form === undefined ? await mountCommand(args.slice(1)) : await mountCommand(args, form);
 }
 
-main().then(
-  (status) => process.exit(status),
-  (error: unknown) => {
-    complain(messageOf(error));
-    process.exit(error instanceof UsageError ? 2 : 1);
-  },
-);
+endWith(main());

@@ -3,7 +3,8 @@
  * bundled alone, and imports nothing that others ask for: half of a start was reading the rest of the command.
  */
 import { continueMount, inheritedJournal } from "../index.js";
-import { complain, messageOf } from "./output.js";
+import { endWith } from "./ending.js";
+import { complain } from "./output.js";
 import { serveToEnd, successor } from "./serve-to-end.js";
 
 async function main(): Promise<number> {
@@ -18,10 +19,4 @@ async function main(): Promise<number> {
   return serveToEnd(mounted, undefined, undefined);
 }
 
-main().then(
-  (status) => process.exit(status),
-  (error: unknown) => {
-    complain(messageOf(error));
-    process.exit(1);
-  },
-);
+endWith(main());

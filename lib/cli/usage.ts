@@ -1,6 +1,6 @@
 /**
  * What a wrong command line leads to: one line on stderr and exit status 2. Nothing here prints or exits;
- * main.ts does, so that every parser stays a pure function.
+ * ending.ts does, so that every parser stays a pure function.
  */
 import { withoutControls } from "./shown-path.js";
 
