@@ -1,11 +1,10 @@
 import { expect } from "chai";
 import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { FsError, errnoName } from "../../lib/base/errors.js";
 import { O_APPEND, O_CREAT, O_RDONLY, O_RDWR } from "../../lib/base/mode.js";
 import { native } from "../../lib/sys/binding.js";
-import { AT_FDCWD, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, LOCK_EX, LOCK_NB, LOCK_UN, O_DIRECTORY, SEEK_DATA, SEEK_HOLE } from "../../lib/sys/flags.js";
+import { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE, LOCK_EX, LOCK_NB, LOCK_UN, SEEK_DATA, SEEK_HOLE } from "../../lib/sys/flags.js";
 import { Jobs, copyJob, fdatasyncJob, filesJob, fsyncJob, removeDirectoriesJob, syncfsJob } from "../../lib/sys/jobs.js";
 import { itAsRoot, openAt, scratch } from "./world.js";
 
@@ -141,27 +140,20 @@ describe("jobs", () => {
   });
 
   it("remove directories and what is in them, but for one that has a subdirectory", async () => {
-    const folder = mkdtempSync(join(tmpdir(), "stratafs-jobs-"));
-    const fd = native.open(AT_FDCWD, folder, O_DIRECTORY, 0, 0);
-    try {
-      for (const name of ["a", "b", "c/sub", "d"]) mkdirSync(join(folder, name), { recursive: true });
-      for (let i = 0; i < 1000; i++) writeFileSync(join(folder, "b", `\u00e4${i}`), "");
-      const job = removeDirectoriesJob(fd, ["a", "missing", "b"]);
-      job.wait();
-      expect(readdirSync(folder).sort(), "after wait(), in the same turn").to.deep.equal(["c", "d"]);
-      await job.ended;
-      const refused = await removeDirectoriesJob(fd, ["c", "d"]).ended.catch((error: FsError) => error.code);
-      expect(refused).to.equal("EISDIR");
-      expect(readdirSync(folder)).to.deep.equal(["c"]);
-    } finally {
-      native.close(fd);
-      rmSync(folder, { recursive: true });
-    }
+    const { path: folder, fd } = world;
+    for (const name of ["a", "b", "c/sub", "d"]) mkdirSync(join(folder, name), { recursive: true });
+    for (let i = 0; i < 1000; i++) writeFileSync(join(folder, "b", `\u00e4${i}`), "");
+    const job = removeDirectoriesJob(fd, ["a", "missing", "b"]);
+    job.wait();
+    expect(readdirSync(folder).sort(), "after wait(), in the same turn").to.deep.equal(["c", "d"]);
+    await job.ended;
+    const refused = await removeDirectoriesJob(fd, ["c", "d"]).ended.catch((error: FsError) => error.code);
+    expect(refused).to.equal("EISDIR");
+    expect(readdirSync(folder)).to.deep.equal(["c"]);
   });
 
   it("make files up to the first that cannot be made, and refuse records that are none", async () => {
-    const folder = mkdtempSync(join(tmpdir(), "stratafs-jobs-"));
-    const fd = native.open(AT_FDCWD, folder, O_DIRECTORY, 0, 0);
+    const { path: folder, fd } = world;
     const record = (name: string, body: string, length = body.length, nameLength = name.length + 1): Buffer => {
       const words = Buffer.alloc(8);
       words.writeUInt32LE(length);
@@ -169,40 +161,29 @@ describe("jobs", () => {
       return Buffer.concat([words, Buffer.from(`${name}\0${body}`)]);
     };
     const outcome = async (...records: Buffer[]): Promise<string> => await filesJob(fd, 0o640, Buffer.concat(records)).then(() => "made", (error: FsError) => error.code);
-    try {
-      expect(await outcome(record("a", "one"), record("empty", ""), record("b", "two"))).to.equal("made");
-      expect(readFileSync(join(folder, "b"), "utf8")).to.equal("two");
-      expect(statSync(join(folder, "empty"))).to.include({ size: 0, mode: 0o100640 });
-      expect(await outcome(record("c", "three"), record("a", "other"), record("d", "four"))).to.equal("EEXIST");
-      expect(readFileSync(join(folder, "a"), "utf8")).to.equal("one");
-      for (const wrong of [record("e", "x", 2), record("e", "x", 1, 99), record("e", "x", 1, 0), record("e", "x", 2, 1), record("e", "x").subarray(0, 7)]) {
-        expect(await outcome(wrong)).to.equal("EFAULT");
-      }
-      expect(readdirSync(folder).sort()).to.deep.equal(["a", "b", "c", "empty"]);
-    } finally {
-      native.close(fd);
-      rmSync(folder, { recursive: true });
+    expect(await outcome(record("a", "one"), record("empty", ""), record("b", "two"))).to.equal("made");
+    expect(readFileSync(join(folder, "b"), "utf8")).to.equal("two");
+    expect(statSync(join(folder, "empty"))).to.include({ size: 0, mode: 0o100640 });
+    expect(await outcome(record("c", "three"), record("a", "other"), record("d", "four"))).to.equal("EEXIST");
+    expect(readFileSync(join(folder, "a"), "utf8")).to.equal("one");
+    for (const wrong of [record("e", "x", 2), record("e", "x", 1, 99), record("e", "x", 1, 0), record("e", "x", 2, 1), record("e", "x").subarray(0, 7)]) {
+      expect(await outcome(wrong)).to.equal("EFAULT");
     }
+    expect(readdirSync(folder).sort()).to.deep.equal(["a", "b", "c", "empty"]);
   });
 
   itAsRoot("remove what belongs to the user of the process, whatever its permissions", async () => {
-    const folder = mkdtempSync(join(tmpdir(), "stratafs-jobs-"));
-    const fd = native.open(AT_FDCWD, folder, O_DIRECTORY, 0, 0);
-    try {
-      chownSync(folder, 12345, 12345);
-      for (const [name, mode] of [["read-only", 0o555], ["closed", 0]] as const) {
-        mkdirSync(join(folder, name));
-        writeFileSync(join(folder, name, "f"), "");
-        chownSync(join(folder, name), 12345, 12345);
-        chmodSync(join(folder, name), mode);
-      }
-      process.seteuid!(12345);
-      await removeDirectoriesJob(fd, ["read-only", "closed"]).ended.finally(() => process.seteuid!(0));
-      expect(readdirSync(folder)).to.deep.equal([]);
-    } finally {
-      native.close(fd);
-      rmSync(folder, { recursive: true });
+    const { path: folder, fd } = world;
+    chownSync(folder, 12345, 12345);
+    for (const [name, mode] of [["read-only", 0o555], ["closed", 0]] as const) {
+      mkdirSync(join(folder, name));
+      writeFileSync(join(folder, name, "f"), "");
+      chownSync(join(folder, name), 12345, 12345);
+      chmodSync(join(folder, name), mode);
     }
+    process.seteuid!(12345);
+    await removeDirectoriesJob(fd, ["read-only", "closed"]).ended.finally(() => process.seteuid!(0));
+    expect(readdirSync(folder)).to.deep.equal([]);
   });
 
   it("match results to promises by id, whatever the order", async () => {
