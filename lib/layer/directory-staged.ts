@@ -1,6 +1,6 @@
 /**
  * A copy-up in progress: an object in the work directory that nobody sees.
- * Order: data (synced), xattrs, then owner and mode, the xattrs that such a change would drop, times; the rename into place last. An owner and
+ * Order: data (synced, but for a reflink), xattrs, then owner and mode, the xattrs that such a change would drop, times; the rename into place last. An owner and
  * a mode that it can be made with, because nobody gains anything by them before the data is there, it is made with.
  * Always true: until publish() the upper is as it was; after discard() nothing is left.
  */

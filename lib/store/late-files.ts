@@ -12,7 +12,7 @@ const HEADER = 8;
 export class LateFiles {
   readonly #folder: number;
   readonly #mode: number;
-  #batch = Buffer.allocUnsafeSlow(BATCH_BYTES);
+  readonly #batch = Buffer.allocUnsafeSlow(BATCH_BYTES);
   #length = 0;
   /** Oldest first. Of each, somebody has seen that it may fail. */
   readonly #running: Promise<void>[] = [];
