@@ -51,7 +51,7 @@ const successor = { argv: [process.execPath, script, world, data], env: process.
 const log = (line: string): void => appendFileSync(`${world}/log`, `${line}\n`);
 const journal = inheritedJournal();
 const starting = journal !== undefined ? continueMount(journal, successor, log) : mountLasting(
-  { lowers: [directoryLayer(`${world}/lower`)], upper: directoryUpper(`${world}/upper`, { workdir: `${world}/work` }) },
+  { lowers: [directoryLayer(`${world}/layer`)], upper: directoryUpper(`${world}/upper`, { workdir: `${world}/work` }) },
   `${world}/mnt`, { data: data as DataChoice }, successor,
 );
 const mounted = await starting.catch((error: Error) => {

@@ -70,7 +70,7 @@ for (const data of dataModes) {
         await until(() => over || world.servers().length > served, "another server");
       }
       for (const name of ["upper", "work", "mnt"]) mkdirSync(`${world.top}/other/${name}`, { recursive: true });
-      const other = await mount({ lowers: [directoryLayer(`${world.top}/lower`)], upper: directoryUpper(`${world.top}/other/upper`, { workdir: `${world.top}/other/work` }) }, `${world.top}/other/mnt`, { data });
+      const other = await mount({ lowers: [directoryLayer(`${world.top}/layer`)], upper: directoryUpper(`${world.top}/other/upper`, { workdir: `${world.top}/other/work` }) }, `${world.top}/other/mnt`, { data });
       try {
         expect(JSON.parse(await killed), `seed ${seed}, ${world.servers().length} servers`).to.deep.equal(JSON.parse(await outputOf(operate(other.mountpoint))));
       } finally {

@@ -18,9 +18,10 @@ export class SupervisedWorld {
   readonly #clients: RemoteFs[] = [];
 
   private constructor(files: Readonly<Record<string, string>>) {
-    for (const name of ["lower", "upper", "work", "mnt"]) mkdirSync(join(this.top, name));
+    // The layer has a name of its own: a symlink of a test that leads out of the mount must not find in it what the mount has, too.
+    for (const name of ["layer", "upper", "work", "mnt"]) mkdirSync(join(this.top, name));
     for (const [path, text] of Object.entries(files)) {
-      const at = join(this.top, "lower", path);
+      const at = join(this.top, "layer", path);
       mkdirSync(path.endsWith("/") ? at : dirname(at), { recursive: true });
       if (!path.endsWith("/")) writeFileSync(at, text);
     }
