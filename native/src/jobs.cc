@@ -68,7 +68,11 @@ static int64_t copy_extent(Jobs* jobs, int from, int to, int64_t position, int64
 static int64_t copy_data(Jobs* jobs, int from, int to, int64_t length) {
   struct stat st;
   if (fstat(from, &st) < 0) return -errno;
-  if (st.st_size == length && ioctl(to, FICLONE, from) == 0) return outcome(ftruncate(to, length));
+  if (st.st_size == length && ioctl(to, FICLONE, from) == 0) {
+    // To cut a file to the size it has would end the sharing of its last block, on xfs.
+    if (fstat(to, &st) < 0) return -errno;
+    return st.st_size == length ? 0 : outcome(ftruncate(to, length));
+  }
   int64_t position = 0;
   while (position < length) {
     int64_t data = outcome(lseek(from, position, SEEK_DATA));

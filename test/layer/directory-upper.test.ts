@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, lstatSync, mkdirSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { expect } from "chai";
 import { O_RDONLY, O_RDWR, O_CREAT, S_IFDIR, S_IFREG } from "../../lib/base/mode.js";
@@ -214,6 +214,38 @@ describeAsRoot("a directory upper (needs root: devices, owners, mounts)", () => 
   });
 
   describe("copy-up from disk", () => {
+    it("shares every block of a lower file, also the last one, where the filesystem has reflinks", function () {
+      if (spawnSync("which", ["mkfs.xfs", "filefrag"]).status !== 0) this.skip();
+      execFileSync("truncate", ["-s", "400M", `${folder}/image`]);
+      execFileSync("mkfs.xfs", ["-q", "-m", "reflink=1", `${folder}/image`]);
+      mkdirSync(`${folder}/disk`);
+      if (spawnSync("mount", ["-o", "loop", `${folder}/image`, `${folder}/disk`]).status !== 0) this.skip(); // the kernel has no xfs
+      let upper: DirectoryUpper | undefined;
+      let lower: DirectoryLayer | undefined;
+      try {
+        writeTree(`${folder}/disk`, { lower: { f: "x".repeat(5000) }, upper: {} });
+        execFileSync("sync", ["-f", `${folder}/disk`]);
+        lower = DirectoryLayer.open(`${folder}/disk/lower`);
+        upper = DirectoryUpper.open(`${folder}/disk/upper`);
+        const source = nodeAt(lower, "f");
+        const attr = lower.attr(source);
+        for (const [name, size, shared] of [["whole", 5000, "8192"], ["part", 4096, "4096"]] as const) {
+          const backing = lower.open(source);
+          const staged = upper.stage(attr);
+          expect(staged.copyFrom(backing, size)).to.equal(undefined);
+          backing.close();
+          staged.publish(upper.root, n(name));
+          expect(contentOf(upper, nodeAt(upper, name))).to.equal("x".repeat(size));
+          const extents = execFileSync("filefrag", ["-v", "-b1", `${folder}/disk/upper/${name}`], { encoding: "utf8" });
+          expect(extents).to.match(new RegExp(` ${shared}:.*\\bshared\\b`));
+        }
+      } finally {
+        upper?.close();
+        lower?.close();
+        execFileSync("umount", [`${folder}/disk`]);
+      }
+    });
+
     for (const [title, size, at] of [["small", 600 << 10, 300 << 10], ["large", 64 << 20, 50 << 20]] as const) {
       it(`keeps the holes of a ${title} file, its tail included`, async () => {
         mkdirSync(`${folder}/lower`);
