@@ -24,13 +24,13 @@ export function writableUpper(tree: Tree, syscall: string): UpperLayer {
   return tree.stack.upper;
 }
 
-/** Makes a directory exist in the upper, ancestors first. Throws ENOENT once it was removed. */
-export function copyUpDirectory(tree: Tree, dir: Node): LayerNode {
+/** Makes a directory exist in the upper, itself with `mode`'s permissions if given, ancestors first. Throws ENOENT once it was removed. */
+export function copyUpDirectory(tree: Tree, dir: Node, mode?: number): LayerNode {
   if (dir.upper !== undefined) return dir.upper;
   if (dir.removed) throw new FsError("ENOENT", "copy-up", "of a removed directory");
   const missing: Node[] = [];
   for (let at: Node | undefined = dir; at !== undefined && at.upper === undefined; at = at.parent) missing.push(at);
-  for (const node of missing.reverse()) publishDirectory(tree, node);
+  for (const node of missing.reverse()) publishDirectory(tree, node, node === dir ? mode : undefined);
   return dir.upper!;
 }
 
@@ -43,11 +43,11 @@ function publishDirectory(tree: Tree, node: Node, mode?: number): void {
 
 /**
  * Makes any object exist in the upper, a regular file at least with its attributes. `dataSize` asks for its data too:
- * that many bytes of it at the most (0 before a truncation). Returns a promise only when copying data has to wait, or
- * when another copy-up of the node is under way. After waiting, call again: the state may have changed.
+ * that many bytes of it at the most (0 before a truncation); `mode`, what bornMode() gave, for other permissions than its own. Returns a promise
+ * only when copying data has to wait, or when another copy-up of the node is under way. After waiting, call again: the state may have changed.
  */
-export function copyUp(tree: Tree, node: Node, dataSize?: number): void | Promise<void> {
-  if (node.isDirectory) return void copyUpDirectory(tree, node);
+export function copyUp(tree: Tree, node: Node, dataSize?: number, mode?: number): void | Promise<void> {
+  if (node.isDirectory) return void copyUpDirectory(tree, node, mode);
   if (node.busy !== undefined) return node.busy;
   if (node.upper !== undefined) {
     if (!node.metacopy || dataSize === undefined) return;
@@ -56,7 +56,7 @@ export function copyUp(tree: Tree, node: Node, dataSize?: number): void | Promis
   const upper = writableUpper(tree, "copy-up");
   for (const place of node.places()) copyUpDirectory(tree, place.dir);
   const metacopy = dataSize === undefined && node.type === S_IFREG && upper.can.metacopy && sizeOf(tree, node) > 0;
-  const staged = stageLike(tree, node, metacopy);
+  const staged = stageLike(tree, node, metacopy, mode);
   if (metacopy || node.type !== S_IFREG) return publishFile(tree, node, staged, metacopy);
   return withData(
     node,
@@ -70,29 +70,16 @@ export function copyUp(tree: Tree, node: Node, dataSize?: number): void | Promis
 }
 
 /**
- * Copies an object up, without its data, as it will be after `changes`, which saves making them afterwards. False, and nothing is done, where
- * that is not the same: data would be needed, or an owner, privileges or an ACL have rules of their own.
+ * The mode with which a copy-up of the node does what `changes` asks for, which saves making them afterwards. Undefined where that is not the
+ * same: it is in the upper, or more than permissions would change, or privileges or an ACL have rules of their own.
  */
-export function copyUpChanged(tree: Tree, node: Node, changes: AttrChanges): boolean {
-  const { upper } = tree.stack;
+export function bornMode(tree: Tree, node: Node, changes: AttrChanges): number | undefined {
   const part = node.lowers[0];
-  if (upper === undefined || node.upper !== undefined || part === undefined || node.busy !== undefined || node.type === S_IFLNK) return false;
+  if (node.upper !== undefined || part === undefined || node.busy !== undefined || node.type === S_IFLNK) return undefined;
   const { mode, uid, gid, size, killPrivileges, atime, mtime } = changes;
-  if (mode === undefined || (mode & 0o7000) !== 0 || uid !== undefined || gid !== undefined || size !== undefined) return false;
-  if (killPrivileges === true || atime !== undefined || mtime !== undefined) return false;
-  const layer = tree.stack.layer(part.layer);
-  if (layer.listXattr(part.node).length > 0) return false;
-  const metacopy = node.type === S_IFREG && sizeOf(tree, node) > 0;
-  if (metacopy && !upper.can.metacopy) return false;
-  if (node.isDirectory) {
-    if (node.removed) return false;
-    if (node.parent !== undefined) copyUpDirectory(tree, node.parent);
-    publishDirectory(tree, node, mode);
-    return true;
-  }
-  for (const place of node.places()) copyUpDirectory(tree, place.dir);
-  publishFile(tree, node, stageLike(tree, node, metacopy, mode), metacopy);
-  return true;
+  if (mode === undefined || (mode & 0o7000) !== 0 || uid !== undefined || gid !== undefined || size !== undefined) return undefined;
+  if (killPrivileges === true || atime !== undefined || mtime !== undefined) return undefined;
+  return tree.stack.layer(part.layer).listXattr(part.node).length > 0 ? undefined : mode;
 }
 
 /** The data of a file that has only its attributes in the upper. */

@@ -10,7 +10,7 @@ import type { Layer } from "../layer/layer.js";
 import { keeps } from "../layer/upper.js";
 import type { KeepingUpper, UpperLayer } from "../layer/upper.js";
 import type { Caller, DirEntry, LastingFileSystem, Named, Nameless, NewNode, OpenFile, RenameMode, StatFs } from "../vfs.js";
-import { ALL, copyUp, copyUpChanged, redirectOf, writableUpper } from "./copy-up.js";
+import { ALL, bornMode, copyUp, redirectOf, writableUpper } from "./copy-up.js";
 import { MergedFile } from "./merged-file.js";
 import * as namespace from "./namespace.js";
 import { Node, Table, UPPER, slotType } from "./node.js";
@@ -83,10 +83,10 @@ export class Overlay implements LastingFileSystem<Node> {
     if (changes.size !== undefined && node.type !== S_IFREG) {
       throw new FsError(node.isDirectory ? "EISDIR" : "EINVAL", "truncate", "of something that is no regular file");
     }
-    if (copyUpChanged(this.tree, node, changes)) return this.getAttr(node);
-    const wait = copyUp(this.tree, node, changes.size);
+    const mode = bornMode(this.tree, node, changes);
+    const wait = copyUp(this.tree, node, changes.size, mode);
     if (wait !== undefined) return wait.then(() => this.setAttr(node, changes, caller));
-    upper.setAttr(node.upper!, changes);
+    if (mode === undefined) upper.setAttr(node.upper!, changes);
     return this.getAttr(node);
   }
 
