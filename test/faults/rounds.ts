@@ -46,10 +46,11 @@ export async function runRound(round: Round, random: Random): Promise<string[]> 
     mkdirSync(upper);
     mkdirSync(work);
     mountIt();
+    let cut = "";
     await load(mnt, log, random.below(2 ** 31), async (running) => {
       await running;
       await delay(random.below(round.loadMs));
-      if (round.trouble !== "kill") cutPower(base, round.trouble);
+      if (round.trouble !== "kill") cut = cutPower(base, round.trouble);
       await killServer(mnt);
     });
     unmountQuietly(mnt);
@@ -59,7 +60,7 @@ export async function runRound(round: Round, random: Random): Promise<string[]> 
     }
 
     mountIt();
-    const problems = look(["check", mnt, log, round.trouble === "kill" ? "" : "cut"]);
+    const problems = look(["check", mnt, log, cut]);
     const ours = look(["list", mnt]);
     run(stratafs, ["umount", mnt]);
     const left = spawnSync("find", [join(work, "work"), "-mindepth", "1"], { encoding: "utf8" }).stdout;
@@ -93,10 +94,10 @@ async function load(mnt: string, log: string, seed: number, trouble: (running: P
   if (!/ENOTCONN|ECONNABORTED|EIO|EROFS/.test(said)) throw new Error(`seed ${seed}: the load ended by itself: ${said}`);
 }
 
-/** FS_IOC_SHUTDOWN of linux/fs.h: nothing more reaches the disk; 1 flushes the journal before, 2 does not. */
-function cutPower(base: string, how: Exclude<Round["trouble"], "kill">): void {
+/** FS_IOC_SHUTDOWN of linux/fs.h: nothing more reaches the disk; 1 flushes the journal before, 2 does not. Returns when it began, in ns of CLOCK_MONOTONIC. */
+function cutPower(base: string, how: Exclude<Round["trouble"], "kill">): string {
   const flags = how === "power cut" ? 2 : 1;
-  run("python3", ["-c", `import fcntl, os, struct; fcntl.ioctl(os.open("${base}", os.O_RDONLY), 0x8004587d, struct.pack("I", ${flags}))`]);
+  return run("python3", ["-c", `import fcntl, os, struct, time; fd = os.open("${base}", os.O_RDONLY); print(time.monotonic_ns()); fcntl.ioctl(fd, 0x8004587d, struct.pack("I", ${flags}))`]).trim();
 }
 
 async function killServer(mnt: string): Promise<void> {
