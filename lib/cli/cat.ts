@@ -1,5 +1,5 @@
 /** `stratafs cat`: the bytes of a file of an image or container, without a mount. */
-import { writeSync } from "node:fs";
+import { constants, writeSync } from "node:fs";
 import { overlay, pathBytes, type FileSystem } from "../index.js";
 import { readArguments, takeArguments } from "./arguments.js";
 import { resolveInTree } from "./root-paths.js";
@@ -14,7 +14,7 @@ export async function catCommand(args: readonly string[]): Promise<number> {
   try {
     const { node, type } = resolveInTree(tree, pathBytes(path));
     if (node === undefined) throw new Error(`cat: nothing at ${path} in ${name}`);
-    if (type !== 0o100000) throw new Error(`cat: ${path} in ${name} is ${type === 0o040000 ? "a directory; stratafs ls lists it" : "no regular file"}`);
+    if (type !== constants.S_IFREG) throw new Error(`cat: ${path} in ${name} is ${type === constants.S_IFDIR ? "a directory; stratafs ls lists it" : "no regular file"}`);
     const file = await tree.open(node, 0);
     try {
       const buffer = Buffer.allocUnsafe(1 << 20);

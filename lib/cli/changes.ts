@@ -4,6 +4,7 @@
  * without them, what is there is all that can be told ("upper"). A deleted directory stands for all that was in it.
  * Reads only. Ordered by path, parents before their children.
  */
+import { constants } from "node:fs";
 import type { Attr, FileSystem, Layer, LayerNode, Name } from "../index.js";
 
 export type ChangedPart = "kind" | "data" | "mode" | "owner" | "times" | "xattrs" | "device" | "target";
@@ -210,10 +211,7 @@ class Walk {
   }
 }
 
-const S_IFMT = 0o170000;
-const S_IFDIR = 0o040000;
-const S_IFREG = 0o100000;
-const S_IFLNK = 0o120000;
+const { S_IFDIR, S_IFLNK, S_IFMT, S_IFREG } = constants;
 
 function isType(attr: Attr, type: number): boolean {
   return (attr.mode & S_IFMT) === type;

@@ -1,5 +1,5 @@
 /** `stratafs diff`: what an upper directory or a container changes, or what differs between two images, as lines or as JSON. */
-import { statSync } from "node:fs";
+import { constants, statSync } from "node:fs";
 import { join } from "node:path";
 import { diffImages, directoryLayer, openLayer, overlay, storeLayer, textOf, type Difference, type LayerDescription, type Store, type StoredContainer } from "../index.js";
 import { readArguments } from "./arguments.js";
@@ -62,9 +62,9 @@ const partNames = {
 /** In the words of a directory's diff, where a directory's time says only that its names changed, and link counts nothing; undefined then. */
 function changeOf(difference: Difference): Change | undefined {
   const { path } = difference;
-  const type = difference.mode & 0o170000;
+  const type = difference.mode & constants.S_IFMT;
   if (difference.kind !== "changed") return difference.kind === "added" ? { change: "added", path, type } : { change: "deleted", path };
-  const parts = difference.parts.filter((part) => part !== "mtime" || type !== 0o040000).map((part) => partNames[part]).filter((part) => part !== undefined);
+  const parts = difference.parts.filter((part) => part !== "mtime" || type !== constants.S_IFDIR).map((part) => partNames[part]).filter((part) => part !== undefined);
   return parts.length === 0 ? undefined : { change: "changed", path, type, parts };
 }
 
@@ -85,7 +85,7 @@ const letters = { added: "A", changed: "C", deleted: "D", renamed: "R", upper: "
 /** "R /new <- /old"; a directory ends in a slash, and a control character is \xHH so that a line stays a line. */
 export function plainLine(change: Change): string {
   const from = change.from === undefined || change.change !== "renamed" ? "" : ` <- ${shownPath(change.from)}`;
-  return `${letters[change.change]} ${shownPath(change.path)}${change.type === 0o040000 ? "/" : ""}${from}`;
+  return `${letters[change.change]} ${shownPath(change.path)}${change.type === constants.S_IFDIR ? "/" : ""}${from}`;
 }
 
 /** One JSON object without line breaks. */
@@ -97,8 +97,9 @@ export function jsonLine({ change, path, type, from, parts, opaque, metadataOnly
 }
 
 function typeName(type: number): string {
+  const { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG, S_IFSOCK } = constants;
   const names: Readonly<Record<number, string>> = {
-    0o140000: "socket", 0o120000: "symlink", 0o100000: "file", 0o060000: "block device", 0o040000: "directory", 0o020000: "character device", 0o010000: "fifo",
+    [S_IFSOCK]: "socket", [S_IFLNK]: "symlink", [S_IFREG]: "file", [S_IFBLK]: "block device", [S_IFDIR]: "directory", [S_IFCHR]: "character device", [S_IFIFO]: "fifo",
   };
   return names[type] ?? "unknown";
 }

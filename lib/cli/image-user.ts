@@ -2,6 +2,7 @@
  * Who a process of an image runs as: numbers, or names that the image's own /etc/passwd and /etc/group know. Links in the image lead
  * nowhere but into the image.
  */
+import { constants } from "node:fs";
 import type { FileSystem } from "../index.js";
 import { resolveInTree } from "./root-paths.js";
 
@@ -54,7 +55,7 @@ function idOf(text: string): number {
 /** The lines of a file in the form of passwd(5); none when it is missing. */
 function accounts(tree: FileSystem, path: string): Account[] {
   const { node, type } = resolveInTree(tree, path);
-  if (node === undefined || type !== 0o100000) return [];
+  if (node === undefined || type !== constants.S_IFREG) return [];
   const file = tree.open(node, 0);
   if (file instanceof Promise) throw new Error(`${path} in the image cannot be read at once`);
   try {

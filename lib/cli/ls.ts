@@ -1,4 +1,5 @@
 /** `stratafs ls`: what is in a directory of an image or container, without a mount. */
+import { constants } from "node:fs";
 import { overlay, pathBytes, textOf, type Attr, type FileSystem } from "../index.js";
 import { readArguments, takeArguments } from "./arguments.js";
 import { print } from "./output.js";
@@ -34,10 +35,8 @@ export async function lsCommand(args: readonly string[]): Promise<number> {
   }
 }
 
-const S_IFMT = 0o170000;
-const S_IFDIR = 0o040000;
-const S_IFLNK = 0o120000;
-const letters: Readonly<Record<number, string>> = { 0o140000: "s", [S_IFLNK]: "l", 0o100000: "-", 0o060000: "b", [S_IFDIR]: "d", 0o020000: "c", 0o010000: "p" };
+const { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK } = constants;
+const letters: Readonly<Record<number, string>> = { [S_IFSOCK]: "s", [S_IFLNK]: "l", [S_IFREG]: "-", [S_IFBLK]: "b", [S_IFDIR]: "d", [S_IFCHR]: "c", [S_IFIFO]: "p" };
 
 function longOf(tree: FileSystem, path: string, node: object): string {
   const { mode, nlink, uid, gid, size, rdev, mtimeSec } = tree.getAttr(node);

@@ -3,6 +3,7 @@
  * mountpoints that a container needs are missing there.
  * Always true: a symbolic link of the tree never leads out of the tree.
  */
+import { constants } from "node:fs";
 import type { FileSystem, Name } from "../index.js";
 
 /** As for path resolution in the kernel. */
@@ -83,9 +84,7 @@ function addMountpoint(tree: Mountpoints, path: string, kind: "directory" | "fil
   }
 }
 
-const S_IFMT = 0o170000;
-const S_IFDIR = 0o040000;
-const S_IFLNK = 0o120000;
+const { S_IFDIR, S_IFLNK, S_IFMT } = constants;
 
 function typeOf(tree: FileSystem, node: object): number {
   return tree.getAttr(node).mode & S_IFMT;
