@@ -195,9 +195,9 @@ Lists the images: name, the first digits of the configuration's digest, layers, 
 
 Gives an image one more name. What was called so before loses it.`,
 
-  inspect: `stratafs inspect IMAGE|CONTAINER [--store DIR]
+  inspect: `stratafs inspect IMAGE|CONTAINER [--store DIR] [--json]
 
-Prints what the store knows of it as JSON: layers with their sizes, and the configuration.`,
+Prints what the store knows of it as JSON, with or without --json: layers with their sizes, and the configuration.`,
 
   ls: `stratafs ls [-l] [-R] IMAGE|CONTAINER [PATH] [--store DIR] [--json]
 
