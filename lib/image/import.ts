@@ -11,6 +11,7 @@ import { asStoreError } from "../store/files.js";
 import { checkImageName } from "../store/refs.js";
 import type { Store } from "../store/store.js";
 import type { StoreWriter } from "../store/store-writer.js";
+import { TarError } from "../tar/errors.js";
 import type { TarLimits } from "../tar/reader.js";
 import { bytesOf, DirectoryBlobs, startOf, TarBlobs, type Blob, type Blobs } from "./blobs.js";
 import { compressionOf } from "./decompress.js";
@@ -64,8 +65,9 @@ export async function importImage(store: Store, input: ImageInput, options: Impo
   const writer = await store.write("import");
   try {
     const path = typeof input === "string" ? input : await spool(writer, input, options.signal);
-    const source = await openSource(path, options.signal);
-    if (source.kind === "rootfs") return [await importRootfs(store, writer, path, options)];
+    const where = typeof input === "string" ? `at ${input}` : "in the stream";
+    const source = await openSource(path, where, options.signal);
+    if (source.kind === "rootfs") return [await importRootfs(store, writer, path, where, options)];
     const plans = source.kind === "oci" ? [await planOciLayout(source.blobs, options)] : await planDockerArchive(source.blobs, options);
     if (plans.length > 1 && options.names !== undefined) throw new ImageError("ERR_IMAGE_MISSING", `expected one image for the names given, found ${plans.length}; say which`);
     const imported: ImportedImage[] = [];
@@ -78,7 +80,8 @@ export async function importImage(store: Store, input: ImageInput, options: Impo
 
 type Source = { readonly kind: "oci" | "docker"; readonly blobs: Blobs } | { readonly kind: "rootfs" };
 
-async function openSource(path: string, signal: AbortSignal | undefined): Promise<Source> {
+/** `where` is for words. */
+async function openSource(path: string, where: string, signal: AbortSignal | undefined): Promise<Source> {
   const stat = statSync(path, { throwIfNoEntry: false });
   if (stat === undefined) throw new ImageError("ERR_IMAGE_MISSING", `expected an image at ${path}, found nothing`);
   if (stat.isDirectory()) {
@@ -86,9 +89,12 @@ async function openSource(path: string, signal: AbortSignal | undefined): Promis
     if (!blobs.has("oci-layout")) throw new ImageError("ERR_IMAGE_FORMAT", `expected an OCI image layout in ${path}, found no file "oci-layout"`);
     return { kind: "oci", blobs };
   }
+  if (stat.isFile() && stat.size === 0) throw noImage(where, "an empty file");
   // A compressed tar has no offsets to read at: it can only be one layer.
   if (compressionOf(startOf(path)) !== "none") return { kind: "rootfs" };
-  const blobs = await TarBlobs.open(path, signal);
+  const blobs = await TarBlobs.open(path, signal).catch((error: unknown) => {
+    throw asNoImage(where, error);
+  });
   if (blobs.has("oci-layout") && blobs.has("index.json")) return { kind: "oci", blobs };
   return blobs.has("manifest.json") ? { kind: "docker", blobs } : { kind: "rootfs" };
 }
@@ -132,7 +138,7 @@ async function importPlan(store: Store, writer: StoreWriter, blobs: Blobs, plan:
 }
 
 /** One tar as the only layer of a new image, whose configuration says no more than that. */
-async function importRootfs(store: Store, writer: StoreWriter, path: string, options: ImportOptions): Promise<ImportedImage> {
+async function importRootfs(store: Store, writer: StoreWriter, path: string, where: string, options: ImportOptions): Promise<ImportedImage> {
   const { names } = options;
   if (names === undefined || names.length === 0) throw new ImageError("ERR_IMAGE_MISSING", "expected a name for the image: a tar of a root filesystem has none");
   options.onEvent?.({ type: "start", layers: 1, total: statSync(path).size });
@@ -146,6 +152,8 @@ async function importRootfs(store: Store, writer: StoreWriter, path: string, opt
   let layer: ImportedLayer;
   try {
     layer = await importLayer(writer, store.hash, { unpacked: unpacking.next(onBytes), digest: undefined, size: undefined, diffId: undefined }, layerOptions(options, blob));
+  } catch (error) {
+    throw asNoImage(where, error);
   } finally {
     await unpacking.close();
   }
@@ -157,6 +165,16 @@ async function importRootfs(store: Store, writer: StoreWriter, path: string, opt
 
 function layerOptions({ limits, absoluteNames, signal, keepBlobs }: ImportOptions, blob: Blob): LayerImportOptions {
   return { limits, absoluteNames, signal, keepBlob: keepBlobs === true ? () => bytesOf(blob) : undefined };
+}
+
+function noImage(where: string, found: string, cause?: unknown): ImageError {
+  return new ImageError("ERR_IMAGE_FORMAT", `expected an OCI image layout, a docker archive or a tar of a root filesystem ${where}, found ${found}`, { cause });
+}
+
+/** What is wrong with the very first header of a file says that it was never a tar. */
+function asNoImage(where: string, error: unknown): unknown {
+  const isNone = error instanceof TarError && error.offset === 0 && (error.code === "ERR_TAR_TRUNCATED" || error.code === "ERR_TAR_CHECKSUM");
+  return isNone ? noImage(where, "no tar", error) : error;
 }
 
 interface Finished {
