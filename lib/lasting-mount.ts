@@ -94,10 +94,8 @@ export function inheritedJournal(): number | undefined {
 /** Goes on with the mount whose journal this process has inherited. Throws when that cannot be done; the mount then ends with this process. */
 export async function continueMount(journalFd: number, successor: Program, log: (line: string) => void = complain): Promise<LastingMount> {
   native.closeOnExec(3);
-  const journal = Journal.open(journalFd);
-  journal.ready = false;
-  journal.begin(process.pid);
-  const { stack, mountpoint, options, policy, fuseFd } = jobIn(journal);
+  const { journal, job } = openedOrEnded(journalFd);
+  const { stack, mountpoint, options, policy, fuseFd } = job;
   if (journal.attempts > ATTEMPTS) {
     journal.drop(fuseFd);
     throw new FsError("EIO", "mount", `of ${mountpoint}: ${ATTEMPTS} servers in a row have ended before they answered anything`);
@@ -122,6 +120,19 @@ export async function continueMount(journalFd: number, successor: Program, log: 
   setTimeout(() => journal.succeeded(), SETTLED_MS).unref();
   journal.ready = true;
   return lasting(session, tree, mountpoint, journal, heir);
+}
+
+/** No other server would find more in a journal that is damaged here: there is to be none. One of another version may find its program yet. */
+function openedOrEnded(fd: number): { journal: Journal; job: Job } {
+  try {
+    const journal = Journal.open(fd);
+    journal.ready = false;
+    journal.begin(process.pid);
+    return { journal, job: jobIn(journal) };
+  } catch (error) {
+    if (error instanceof FsError && error.code === "EIO") Journal.abandon(fd);
+    throw error;
+  }
 }
 
 function jobIn(journal: Journal): Job {

@@ -6,7 +6,7 @@
  *
  *   0        | magic u64 | version u32 | half in use u32 | tail of each f64 ×2 | reads f64 | backing f64 | generation f64 | attempts f64 |
  *            | serving u32 ×2 | dying u32 ×2 | strikes f64 | pid f64 | ready f64 | length of the job f64 | length of the program f64 |
- *            | heir u32 |
+ *            | heir u32 | waits u32 |
  *   KEPT     one bit for each descriptor that the next process inherits
  *   JOB      text: what is mounted, and how; PROGRAM: text
  *   REQUEST  the request being served, where it was read to
@@ -23,7 +23,7 @@ const VERSION = 1;
 const MAGIC = [0x61727473, 0x73666174] as const; // "stratafs"
 const AT = {
   magic: 0, version: 8, half: 12, tail: 16, reads: 32, backing: 40, generation: 48, attempts: 56, serving: 64, dying: 72, strikes: 80, pid: 88, ready: 96,
-  jobLength: 104, programLength: 112, heir: 120,
+  jobLength: 104, programLength: 112, heir: 120, waits: 124,
 } as const;
 const KEPT_AT = 4096;
 const KEPT_SIZE = 128 * 1024;
@@ -39,6 +39,8 @@ const SIZE = LOG_AT + 2 * HALF_SIZE;
 const COMPACT_ABOVE = 4 * 1024 * 1024;
 const GROUP_HEAD = 8;
 const RECORD_HEAD = 8;
+/** Waits are long, and who kills a server from outside meets one more often than not: such a death is a small part of a strike. A power of two. */
+const WAITING = 1 / 16;
 /** FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE */
 const PUNCH_HOLE = 3;
 
@@ -124,6 +126,11 @@ export class Journal {
     return journal;
   }
 
+  /** Says to the heir that there is nothing to go on with, in a journal that may be too damaged to be opened. */
+  static abandon(fd: number): void {
+    native.pwrite(fd, Buffer.alloc(KEPT_SIZE), 0, KEPT_SIZE, KEPT_AT);
+  }
+
   private constructor(fd: number, memory: ArrayBuffer) {
     this.fd = fd;
     this.#bytes = Buffer.from(memory);
@@ -157,7 +164,7 @@ export class Journal {
   get attempts(): number {
     return this.#view.getFloat64(AT.attempts, true);
   }
-  /** How often in a row a server has died while it performed the request that is at hand when the last one died. */
+  /** How often in a row a server has died with the request that the last one died with; a death while that only waited for a disk counts WAITING. */
   get strikes(): number {
     return this.#view.getFloat64(AT.strikes, true);
   }
@@ -181,7 +188,8 @@ export class Journal {
     const lo = view.getUint32(AT.serving, true);
     const hi = view.getUint32(AT.serving + 4, true);
     const again = (lo !== 0 || hi !== 0) && lo === view.getUint32(AT.dying, true) && hi === view.getUint32(AT.dying + 4, true);
-    view.setFloat64(AT.strikes, again ? this.strikes + 1 : 1, true);
+    const weight = view.getUint32(AT.waits, true) === 0 ? 1 : WAITING;
+    view.setFloat64(AT.strikes, again ? this.strikes + weight : weight, true);
     view.setUint32(AT.dying, lo, true);
     view.setUint32(AT.dying + 4, hi, true);
     this.serving(0, 0);
@@ -198,10 +206,12 @@ export class Journal {
   serving(uniqueLo: number, uniqueHi: number): void {
     this.#view.setUint32(AT.serving, uniqueLo, true);
     this.#view.setUint32(AT.serving + 4, uniqueHi, true);
+    this.#view.setUint32(AT.waits, 0, true);
   }
 
-  /** The next request is about to be read: the one in the buffer has been performed. */
+  /** The next request is about to be read: the one in the buffer has been performed, or waits for what threads do. */
   beforeRead(): void {
+    this.#view.setUint32(AT.waits, 1, true);
     this.#view.setUint32(REQUEST_AT, 0, true);
     this.#view.setFloat64(AT.reads, this.reads + 1, true);
   }

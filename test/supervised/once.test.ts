@@ -1,5 +1,6 @@
 /** Whatever point a server dies at, the change it was making is made once, and its client is told that it was. */
 import { expect } from "chai";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { journalHead } from "../../lib/index.js";
 import { shell } from "../cli/command.js";
 import type { RemoteFs } from "../mount/remote-fs.js";
@@ -125,6 +126,23 @@ describe("servers that die in a row (needs root)", function () {
     await world.unmount();
   });
 
+  it("do not make a request fail that only waits for a slow disk", async () => {
+    const fd = await fs.do<number>("openSync", world.at("new"), "w");
+    await fs.do("writeSync", fd, "text");
+    writeFileSync(`${world.top}/slow`, "");
+    const synced = codeOf(fs.do("fsyncSync", fd));
+    for (let deaths = 1; deaths <= 6; deaths++) {
+      await until(() => existsSync(`${world.top}/syncs`) && readFileSync(`${world.top}/syncs`, "utf8").split("\n").length > deaths, "a sync to begin");
+      if (deaths === 6) rmSync(`${world.top}/slow`);
+      world.kill();
+      await world.succeeded(deaths);
+    }
+    expect(await synced).to.equal(undefined);
+    expect(await fs.do("readFileSync", world.at("new"), "utf8")).to.equal("text");
+    expect(world.log()).to.equal("");
+    await world.unmount();
+  });
+
   it("end the mount when twenty have answered nothing, and leave no process", async () => {
     await world.curse(EVERY_START);
     // Seventeen have died already: each costs the time of a start.
@@ -137,15 +155,21 @@ describe("servers that die in a row (needs root)", function () {
     expect(shell(`umount ${world.at()}`).stderr).to.equal("");
   });
 
-  it("are not tried when the journal is damaged: the mount ends, with one line", async () => {
-    await fs.do("readFileSync", world.at("file"));
-    world.tamper(journalHead.log[0] + 16, NaN);
-    world.kill();
-    expect(await codeOf(fs.do("lstatSync", world.at("never")))).to.be.oneOf(["ENOTCONN", "ECONNABORTED"]);
-    await until(() => world.heirs().length === 0 && !isAlive(world.server), "every process to end");
-    expect(world.log()).to.match(/^EIO: journal is damaged at byte \d+\n$/);
-    expect(shell(`umount ${world.at()}`).stderr).to.equal("");
-  });
+  for (const [where, at, value, said] of [
+    ["in its log", journalHead.log[0] + 16, NaN, /^EIO: journal is damaged at byte \d+\n$/],
+    ["at its head", journalHead.tail, 7, /^EIO: journal is damaged at its head\n$/],
+    ["where it says what is mounted", journalHead.jobLength, 3, /^EIO: journal is damaged where it says what is mounted\n$/],
+  ] as const) {
+    it(`are not tried when the journal is damaged ${where}: the mount ends, with one line`, async () => {
+      await fs.do("readFileSync", world.at("file"));
+      world.tamper(at, value);
+      world.kill();
+      expect(await codeOf(fs.do("lstatSync", world.at("never")))).to.be.oneOf(["ENOTCONN", "ECONNABORTED"]);
+      await until(() => world.heirs().length === 0 && !isAlive(world.server), "every process to end");
+      expect(world.log()).to.match(said);
+      expect(shell(`umount ${world.at()}`).stderr).to.equal("");
+    });
+  }
 });
 
 async function codeOf(call: Promise<unknown>): Promise<string | undefined> {

@@ -2,7 +2,8 @@
  * A server of a supervised mount, and its own successor: serving-child.js WORLD DATA. Every process appends its number to WORLD/servers once
  * it serves. On SIGUSR1 it reads a number from WORLD/arm, removes that, and then kills itself at that call of the addon, counted from there on
  * and among those that change something (after it: nothing has been written down yet) or answer the kernel (before it: all has). It also
- * dies, as every server after it, before such a call with a name that is in WORLD/cursed; at its start when that is EVERY_START.
+ * dies, as every server after it, before such a call with a name that is in WORLD/cursed; at its start when that is EVERY_START. While WORLD/slow
+ * is there, a sync that begins never ends, and adds a line to WORLD/syncs.
  */
 import { appendFileSync, existsSync, readFileSync, rmSync } from "node:fs";
 import { continueMount, directoryLayer, directoryUpper, inheritedJournal, mountLasting, type DataChoice } from "../../lib/index.js";
@@ -30,6 +31,14 @@ for (const name of points) {
     return result;
   };
 }
+
+const { startJob } = binding;
+let endless = 1 << 29;
+binding["startJob"] = (...args) => {
+  if (!(args[0] === 0 || args[0] === 1) || !existsSync(`${world}/slow`)) return startJob!(...args);
+  appendFileSync(`${world}/syncs`, "sync\n");
+  return endless++;
+};
 
 function die(): never {
   process.kill(process.pid, "SIGKILL");
