@@ -17,15 +17,15 @@ import { buildahSuite } from "./buildah.js";
 import { exchangeSuite, exchangeInUserNamespace } from "./exchange.js";
 import { mountSuite, optionSuite, userNamespaceSuite } from "./mounting.js";
 import { podmanSuite } from "./podman.js";
-import { runSuite, runtimeSuite } from "./runtimes.js";
+import { rootlessRuntimeSuite, runSuite, runtimeSuite } from "./runtimes.js";
 import { skopeoSuite } from "./skopeo.js";
 import { makeSmallRoot } from "./small-root.js";
 import { isInstalled, runScript, type Check, type Place, type Suite } from "./suite.js";
 import { upperSuite } from "./uppers.js";
 
 const suites: readonly Suite[] = [
-  mountSuite, optionSuite, userNamespaceSuite, upperSuite, exchangeSuite, exchangeInUserNamespace, runtimeSuite, runSuite,
-  podmanSuite("root"), podmanSuite("user"), buildahSuite("root"), buildahSuite("user"), skopeoSuite,
+  mountSuite, optionSuite, userNamespaceSuite, upperSuite, exchangeSuite, exchangeInUserNamespace, runtimeSuite, rootlessRuntimeSuite, runSuite,
+  podmanSuite("root"), podmanSuite("user"), buildahSuite("root"), buildahSuite("user"), skopeoSuite("root"), skopeoSuite("user"),
 ];
 const counts = { passed: 0, failed: 0, skipped: 0 };
 

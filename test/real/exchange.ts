@@ -34,6 +34,15 @@ export const exchangeSuite: Suite = {
   ],
 };
 
+/** The script in a user namespace, with a lower that belongs to its root. */
+function inside(script: string): string {
+  return `cat > inside <<'EOF'
+ROOTFS=$HERE/low
+${script}
+EOF
+{ printf '%s' "$HELPERS"; cat inside; } > whole; unshare -Urm sh whole; rm -r low`;
+}
+
 /** The kernel's own overlay for user namespaces, Linux 5.11. */
 export const exchangeInUserNamespace: Suite = {
   title: "uppers exchanged inside a user namespace",
@@ -41,13 +50,9 @@ export const exchangeInUserNamespace: Suite = {
   as: "user",
   prelude: "rm -rf work2 upper work; mkdir -p m low; cp -r $ROOTFS/data $ROOTFS/etc $ROOTFS/tmp $ROOTFS/sys $ROOTFS/root low 2>/dev/null || true; mkdir -p low/root",
   checks: [
-    {
-      title: "what we wrote is what kernel overlayfs reads and continues",
-      script: `cat > inside <<'EOF'
-ROOTFS=$HERE/low
-${exchange(`mount_here ""`, kernel(",userxattr"))}
-EOF
-{ printf '%s' "$HELPERS"; cat inside; } > whole; unshare -Urm sh whole`,
-    },
+    { title: "what we wrote is what kernel overlayfs reads and continues", script: inside(exchange(`mount_here ""`, kernel(",userxattr"))) },
+    { title: "what kernel overlayfs wrote is what we read and continue", script: inside(exchange(kernel(",userxattr"), `mount_here ""`)) },
+    { title: "what we wrote is what fuse-overlayfs reads and continues", needs: ["fuse-overlayfs"], script: inside(`rm -f low/data/one.link; ${exchange(`mount_here ""`, other)}`) },
+    { title: "what fuse-overlayfs wrote is what we read and continue", needs: ["fuse-overlayfs"], script: inside(`rm -f low/data/one.link; ${exchange(other, `mount_here ""`)}`) },
   ],
 };

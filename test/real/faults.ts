@@ -3,13 +3,15 @@
  * them; this runs as many as asked. Needs root and Linux 6.16, and a mount namespace of its own: a filesystem that lost its power is as new only when no other
  * namespace has a copy of its mount.
  *
- *   npm run test:faults [-- --rounds N] [--seed N]
+ *   npm run test:faults [-- --rounds N] [--minutes N] [--seed N] [--only WORDS]
+ *
+ * It ends after so many rounds, or with the round in which so many minutes have passed.
  */
 import { parseArgs } from "node:util";
 import { Random } from "../model/random.js";
 import { runRound, type Round } from "../faults/rounds.js";
 
-const { values } = parseArgs({ options: { rounds: { type: "string", default: "100" }, seed: { type: "string", default: String(Date.now() % 2 ** 31) }, only: { type: "string", default: "" } } });
+const { values } = parseArgs({ options: { rounds: { type: "string", default: "100" }, minutes: { type: "string", default: "Infinity" }, seed: { type: "string", default: String(Date.now() % 2 ** 31) }, only: { type: "string", default: "" } } });
 const troubles: readonly Pick<Round, "trouble" | "filesystem">[] = [
   { trouble: "kill" }, { trouble: "kill" }, { trouble: "kill" },
   { trouble: "power cut", filesystem: "ext4" }, { trouble: "power cut", filesystem: "xfs" },
@@ -18,7 +20,8 @@ const troubles: readonly Pick<Round, "trouble" | "filesystem">[] = [
 const random = new Random(Number(values.seed));
 const counts = { passed: 0, failed: 0 };
 console.log(`seed ${values.seed}`);
-for (let i = 0; i < Number(values.rounds); i++) {
+const started = Date.now();
+for (let i = 0; i < Number(values.rounds) && Date.now() - started < Number(values.minutes) * 60_000; i++) {
   const round: Round = { ...random.pick(troubles.filter(({ trouble }) => trouble.includes(values.only))), data: random.pick(["passthrough", "cached"] as const), marks: random.below(2) === 0, loadMs: 1500 };
   const title = `${i}: ${round.trouble}${round.filesystem === undefined ? "" : ` on ${round.filesystem}`}, ${round.data}, marks ${round.marks ? "on" : "off"}`;
   let problems: string[];

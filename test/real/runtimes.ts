@@ -1,5 +1,5 @@
 /** OCI runtimes over a mounted root, and stratafs run as an ordinary user. */
-import type { Suite } from "./suite.js";
+import type { Check, Suite } from "./suite.js";
 
 /** bundle RUNTIME COMMAND: a bundle in ./bundle whose root is $HERE/m. */
 const prelude = `
@@ -45,6 +45,29 @@ mkdir -p upper work m; $PROGRAM -o lowerdir=$HERE/full/rootfs,upperdir=$HERE/upp
 same "$(cat upper/written; cat full/rootfs/data/two)" "hi
 two"; rm -rf image empty full`,
     },
+  ],
+};
+
+/** In a user namespace of an ordinary user, who is root there and may not touch the machine's cgroups. */
+const rootless = (runtime: string, run: string): Check => ({
+  title: `${runtime} runs a bundle over a mount`,
+  needs: [runtime],
+  script: `cat > inside <<'EOF'
+${prelude}
+rm -rf low; cp -a --no-preserve=ownership $ROOTFS low; ROOTFS=$HERE/low
+mount_here ""; bundle ${runtime} ${work}; same "$(${run})" ${seen}; umount m; gone $HERE/m; same "$(cat upper/written)" hi; rm -rf low upper work state
+EOF
+{ printf '%s' "$HELPERS"; cat inside; } > whole; unshare --map-auto --map-root-user -m sh whole`,
+});
+
+export const rootlessRuntimeSuite: Suite = {
+  title: "OCI runtimes, rootless",
+  needs: ["node", "unshare", "newuidmap"],
+  as: "user",
+  checks: [
+    rootless("runc", "runc --root $HERE/state run -b bundle c-$$"),
+    // Without a cgroup filesystem to be seen it takes the machine for one with cgroup v1, whose lack it can do without.
+    rootless("crun", "mount -t tmpfs none /sys/fs/cgroup; crun --cgroup-manager=disabled --root $HERE/state run -b bundle c-$$"),
   ],
 };
 

@@ -1,7 +1,7 @@
 /** A root filesystem of a few programs of this machine: small enough to import and unpack in no time, with something of every kind in it. */
 import { execFileSync } from "node:child_process";
 
-const programs = "sh ls cat mkdir rmdir rm mv cp ln chmod chown stat id touch mknod mkfifo sync head tail grep find sed sleep true env sort getfattr setfattr";
+const programs = "sh ls cat mkdir rmdir rm mv cp ln chmod chown stat id touch mknod mkfifo sync head tail grep find sed sleep true env sort seq cksum getfattr setfattr";
 
 /** Makes `folder` and `${folder}.tar`; all belongs to root. */
 export function makeSmallRoot(folder: string): void {

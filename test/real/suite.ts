@@ -6,6 +6,8 @@
  *   $HERE      the suite's directory    $TAR      the same as a tar archive
  *   $STRANGER  the ordinary user
  *   $HELPERS   the functions below, for shells started by a script
+ *   $BULK      those that change files by thousands, for shells in containers
+ *   $TMPDIR    a directory in $HERE: that of whoever started all this may not be everybody's
  */
 import { spawnSync } from "node:child_process";
 import { accessSync, constants } from "node:fs";
@@ -44,7 +46,7 @@ export interface Place {
 /** Undefined when the script succeeded, else what it said. */
 export function runScript(place: Place, as: "root" | "user", script: string): string | undefined {
   const { program, rootfs, tar, here, user } = place;
-  const env = { ...process.env, PROGRAM: program, ROOTFS: rootfs, TAR: tar, HERE: here, STRANGER: user, HELPERS: helpers, HOME: here, LC_ALL: "C" };
+  const env = { ...process.env, PROGRAM: program, ROOTFS: rootfs, TAR: tar, HERE: here, STRANGER: user, HELPERS: helpers, BULK: bulk, HOME: here, LC_ALL: "C" };
   const shell = ["sh", "-c", `${helpers}\n${script}`];
   const [file = "", ...args] = as === "root" ? shell : ["runuser", "-u", user, "--", ...shell];
   const { status, signal, stdout, stderr } = spawnSync(file, args, { cwd: here, env, encoding: "utf8", timeout: 180_000, killSignal: "SIGKILL", stdio: ["ignore", "pipe", "pipe"] });
@@ -63,9 +65,24 @@ export function isInstalled(program: string): boolean {
   });
 }
 
+/** For shells inside of containers, too. */
+const bulk = `
+# many DIR: 5000 files in 50 directories of DIR/many
+many() { for d in $(seq 10 59); do mkdir -p "$1/many/$d"; for f in $(seq 100); do echo $f > "$1/many/$d/$f"; done; done; }
+# wear DIR: what many made is removed, replaced, changed and moved by thousands, and thousands come
+wear() {
+  cd "$1"; rm -r many/1? many/2?; mkdir many/20 came; for i in $(seq 100); do echo $i > many/20/new$i; done
+  for f in many/3?/*; do echo changed >> $f; done; for i in $(seq 3000); do echo $i > came/$i; done
+  rm -r many/40; echo file > many/40; rm many/41/1; mkdir many/41/1; echo x > many/41/1/x; mv many/42 many/moved; chmod -R go-rwx many/43; cd - >/dev/null
+}
+# sums: everything of what both make, in the present directory
+sums() { find many came -type d -printf '%p %m\\n' -o -printf '%p %y %m %n\\n' | sort; find many came -type f -exec cksum {} + | sort; }
+`;
+
 const helpers = `
 set -eu
-export HOME=$HERE
+export HOME=$HERE TMPDIR=$HERE/temporary
+mkdir -p "$TMPDIR"
 # same FOUND EXPECTED
 same() { [ "$1" = "$2" ] || { printf 'expected:\\n%s\\nfound:\\n%s\\n' "$2" "$1" >&2; exit 1; }; }
 fails() { if "$@" >/dev/null 2>&1; then echo "should have failed: $*" >&2; exit 1; fi; }
@@ -82,7 +99,7 @@ changes() {
    ln data/one data/three; mkfifo data/fifo; ln -s nowhere data/sym2; setfattr -n user.k -v v data/one; mkdir -p new/deep; echo y > new/deep/y
    mv data/sym new/sym; rmdir sys; touch sys; chmod 1755 tmp; rm -r root; mkdir root)
 }
-mount_here() { mkdir -p upper work m; "$PROGRAM" -o "lowerdir=$ROOTFS,upperdir=$HERE/upper,workdir=$HERE/work$1" "$HERE/m"; }
+${bulk}mount_here() { mkdir -p upper work m; "$PROGRAM" -o "lowerdir=$ROOTFS,upperdir=$HERE/upper,workdir=$HERE/work$1" "$HERE/m"; }
 # soon COMMAND: it succeeds within 15 seconds, however busy the machine is
 soon() { for i in $(seq 50); do if "$@" >/dev/null 2>&1; then return 0; fi; sleep 0.3; done; echo "not soon: $*" >&2; return 1; }
 unserved() { ! pgrep -f -- "$1"; }

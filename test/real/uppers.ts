@@ -34,11 +34,24 @@ mount_here "${options}"; listing m > after; echo more >> m/etc2/passwd; umount m
 ${kernel ? `rm -rf work; mkdir work; mount -t overlay -o lowerdir=low,upperdir=upper,workdir=work,userxattr none m; rm m/etc2/passwd; listing m > kernel; umount m; grep -v "etc2/passwd" expected > expected2; diff expected2 kernel` : ""}
 `;
 
+/** For root: kernel overlayfs reads what we wrote, and we what it wrote. */
+const asRoot = (type: string): Check => ({
+  title: `on ${type}: root's, and kernel overlayfs reads and continues it`,
+  needs: [`mkfs.${type}`].filter((name) => name !== "mkfs.tmpfs"),
+  only: present(type),
+  script: `${clear}; disk ${type}; cd disk; export HERE=$HERE/disk
+changes_of() { listing m > $1; umount m; }
+mkdir plain; cp -a $ROOTFS/. plain; changes plain; listing plain > expected; mount_here ""; changes m; changes_of ours; diff expected ours
+rm -rf work; mkdir work; mount -t overlay -o lowerdir=$ROOTFS,upperdir=upper,workdir=work none m; listing m > theirs; diff expected theirs; rm m/data/one; mv m/etc2 m/etc3; mkdir m/data/k; changes_of theirs
+rm -rf work; mount_here ""; changes_of again; diff theirs again; cd ..; soon umount disk; export HERE=\${HERE%/disk}; ${clear}`,
+});
+const present = (type: string): string => (type === "xfs" || type === "btrfs" ? `grep -qw ${type} /proc/filesystems || modprobe ${type} || { echo "the kernel has no ${type}"; exit 1; }` : "");
+
 const check = (type: string, what: string, options: string, how: string, env = "", kernel = false): Check => ({
   title: `on ${type}: ${what}`,
   needs: type === "xfs" || type === "btrfs" || type === "ext4" ? [`mkfs.${type}`] : [],
-  only: type === "xfs" || type === "btrfs" ? `grep -qw ${type} /proc/filesystems || modprobe ${type} || { echo "the kernel has no ${type}"; exit 1; }` : "",
-  script: `${clear}; disk ${type}; inside ${how} <<'EOF'\n${env}${compare(options, kernel)}\nEOF\numount disk; ${clear}`,
+  only: present(type),
+  script: `${clear}; disk ${type}; inside ${how} <<'EOF'\n${env}${compare(options, kernel)}\nEOF\nsoon umount disk; ${clear}`,
 });
 
 const ONE_ID = "-Urm";
@@ -53,6 +66,7 @@ export const upperSuite: Suite = {
   teardown: clear,
   checks: [
     ...["ext4", "xfs", "btrfs", "tmpfs"].flatMap((type) => [
+      asRoot(type),
       check(type, "one id, and kernel overlayfs reads it", "", ONE_ID, "", true),
       check(type, "subordinate ids", "", ALL_IDS),
       check(type, "whiteouts without devices", "", ONE_ID, WITHOUT_DEVICES),
@@ -60,5 +74,7 @@ export const upperSuite: Suite = {
       check(type, "owners and modes in xattrs", ",xattr_permissions=2", ONE_ID),
     ]),
     ...["overlay", "fuse"].flatMap((type) => [check(type, "one id", "", ONE_ID), check(type, "subordinate ids", "", ALL_IDS)]),
+    // Not on FUSE: names that begin with .wh. cannot be made in a mount of ours.
+    check("overlay", "whiteouts without devices", "", ONE_ID, WITHOUT_DEVICES),
   ],
 };
