@@ -201,13 +201,13 @@ export class DirectoryLayer implements Layer {
     this.examine(dir, name, 0, this.rawMarks(dir).opaque === "x", found);
     // What is really there counts before a file that hides its name.
     if (found[0] !== undefined) return found[0].whiteout;
-    return native.statx(this.descriptor(dir), WHITEOUT_PREFIX + name, STAT_FLAGS, slots) >= 0;
+    return isThere(native.statx(this.descriptor(dir), WHITEOUT_PREFIX + name, STAT_FLAGS, slots));
   }
 
   /** An entry whose d_type does not say whether it is a whiteout, or what type it is shown as. */
   private examine(dir: DiskNode, name: Name, ino: number, maybeWhiteouts: boolean, entries: LayerEntry[]): void {
     const fd = this.descriptor(dir);
-    if (native.statx(fd, name, STAT_FLAGS, slots) < 0) return;
+    if (!isThere(native.statx(fd, name, STAT_FLAGS, slots))) return;
     let type = slots[1]! & S_IFMT;
     let whiteout = type === S_IFCHR && slots[5] === 0;
     if (!whiteout && maybeWhiteouts && type === S_IFREG && slots[6] === 0) whiteout = isXattrWhiteout(fd, name);
@@ -270,7 +270,7 @@ export class DirectoryLayer implements Layer {
   }
 
   protected hasSentinel(dir: DiskNode): boolean {
-    dir.sentinel ??= native.statx(this.descriptor(dir), OPAQUE_SENTINEL, STAT_FLAGS, slots) >= 0;
+    dir.sentinel ??= isThere(native.statx(this.descriptor(dir), OPAQUE_SENTINEL, STAT_FLAGS, slots));
     return dir.sentinel;
   }
 
@@ -442,6 +442,16 @@ export class DirectoryLayer implements Layer {
     node.attr = this.mapped({ ...seen, ino, size: type === S_IFDIR ? seen.size : 0, blocks: 0, nlink: type === S_IFDIR ? 2 : 1 });
     return node;
   }
+}
+
+/**
+ * What statx said of a name that may be a mark. Throws when it could not say: a disk that fails, or a lack of memory, must not bring back what a
+ * mark deletes. In a directory that may not be searched nothing is there.
+ */
+function isThere(result: number): boolean {
+  if (result === ENOENT || result === ENAMETOOLONG || result === EACCES) return false;
+  check(result, "statx", "of a mark");
+  return true;
 }
 
 /** "" for an object that is reached by its own descriptor. */
