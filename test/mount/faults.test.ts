@@ -37,6 +37,21 @@ for (const data of isRoot ? dataModes : []) {
       expect(what()).to.equal(true);
     };
 
+    for (const type of ["ext4", "xfs"]) {
+      it(`removes lower and upper things on a full ${type}, down to nothing, and uses what that frees`, function () {
+        if (!has(`mkfs.${type}`)) this.skip(); // needs e2fsprogs, xfsprogs
+        mount(`truncate -s 400M img && mkfs.${type} ${type === "ext4" ? "-qF -m 0" : "-qf"} img && mount -o loop img fs`, { before: "mkdir lower/many && for i in {1..500}; do echo $i > lower/many/$i; done" });
+        const full = here("dd if=/dev/zero of=m/fill bs=1M count=500; for i in {1..2000}; do echo 0123456789 > m/small$i || exit 3; done");
+        expect(full.status, "small files fill what is left, or there was nothing left").to.be.oneOf([0, 3]);
+        expect(full.stderr).to.include("No space left on device");
+        // A whiteout needs a block when its directory grows: then there is one clear error until something is removed that takes space.
+        expect(here("rm -r m/many 2> said; LC_ALL=C grep -v 'No space left on device' said; rm m/fill && rm -rf m/many m/small*; ls m").stdout).to.equal("big\ndir\nfile\n");
+        expect(here("dd if=/dev/zero of=m/new bs=1M count=100 conv=fsync status=none && mkdir m/many && ls m/many && rm -r m/* && ls -A m")).to.deep.equal({ status: 0, stdout: "", stderr: "" });
+        umount();
+        expectCleanWork();
+      });
+    }
+
     it("says ENOSPC on a full disk, removes things there, and uses at once what that frees", () => {
       mount("mount -t tmpfs -o size=1m none fs");
       const full = here("dd if=/dev/zero of=m/fill bs=64k count=40 conv=fsync");
@@ -93,6 +108,26 @@ for (const data of isRoot ? dataModes : []) {
       expect(here("echo more >> m/one; ls -A fs/work/work").stdout).to.not.include("#");
       umount();
     });
+    it("says EIO for one file that the medium of a lower has lost, of which no half is copied up, and serves its neighbours", function () {
+      if (!has("mkfs.btrfs", "python3")) this.skip(); // needs a filesystem with checksums, btrfs-progs
+      const lose = `import os, sys
+image = open("low.img", "r+b"); data = image.read(); at = data.find(b"lost lost lost")
+while at >= 0:
+  image.seek(at); image.write(b"LOST"); at = data.find(b"lost lost lost", at + 4096)`;
+      const made = here(`truncate -s 120M low.img && mkfs.btrfs -q -m single -d single low.img && mkdir low && mount -o loop low.img low && { head -c 200000 /dev/zero | tr '\\0' k; yes 'lost lost lost' | head -c 400000; } > low/one && echo kept > low/two && umount low && python3 -c '${lose}' && mount -o loop low.img low`);
+      if (made.status !== 0) this.skip(); // the kernel has no btrfs
+      mount(undefined, { options: ",lowerdir+=low" });
+      const reading = here("cat m/one > /dev/null");
+      expect(reading).to.deep.include({ status: 1 });
+      expect(reading.stderr).to.include("Input/output error");
+      expect(here("head -c 5 m/one; cat m/two").stdout).to.equal("kkkkkkept\n");
+      const copying = here("echo more >> m/one");
+      expect(copying.status).to.equal(1);
+      expect(copying.stderr).to.include("Input/output error");
+      expect(here("ls -A fs/upper; ls -A fs/work/work | grep '#'; stat -c %s m/one; chmod 600 m/two; cat m/two; rm m/one; ls m").stdout).to.equal("600000\nkept\nbig\ndir\nfile\ntwo\n");
+      umount();
+      expectCleanWork();
+    });
     const shutDown = (path: string): void => {
       const done = here(`python3 -c 'import fcntl, os, struct; fcntl.ioctl(os.open("${path}", os.O_RDONLY), 0x8004587d, struct.pack("I", 2))'`);
       expect(done).to.deep.include({ status: 0 });
@@ -134,6 +169,19 @@ for (const data of isRoot ? dataModes : []) {
       expectCleanWork();
     });
 
+    it("is detached by umount -l, serves who is still in it, and ends with the last of them, with everything written", async () => {
+      mount();
+      const pid = server();
+      const user = here("cd m && exec 3>late 4<file 5<dir && (sleep 60 >/dev/null 2>&1 & echo $!) && umount -l ../m && echo still > /proc/self/cwd/still").stdout.trim();
+      expect(here("ls -A m; grep -c \" $PWD/m \" /proc/mounts").stdout).to.equal("0\n");
+      expect(here(`echo late > /proc/${user}/fd/3; mkdir /proc/${user}/cwd/new; cat /proc/${user}/fd/4; ls /proc/${user}/cwd/ | tr '\\n' ' '`).stdout).to.equal("lower\nbig dir file late new still ");
+      expect(existsSync(`/proc/${pid}/fd/0`)).to.equal(true);
+      process.kill(Number(user), "SIGKILL");
+      await until(() => !existsSync(`/proc/${pid}/fd/0`));
+      expect(here("cat fs/upper/late fs/upper/still; ls fs/upper").stdout).to.equal("late\nstill\nlate\nnew\nstill\n");
+      expectCleanWork();
+    });
+
     it("ends when its connection is aborted: its users get an error at once, and the next mount finds things in order", async () => {
       mount();
       const pid = server();
@@ -161,6 +209,34 @@ for (const data of isRoot ? dataModes : []) {
       expect(here("for i in 1 2 3 4 5 6; do (echo -n a >> m/huge) & p=$!; sleep 0.0$i; kill -KILL $p; wait $p 2>/dev/null; cat m/file; done").stdout).to.equal("lower\n".repeat(6));
       const { stdout } = here("stat -c %s m/huge; tr -d z < m/huge | tr -d a | wc -c; head -c 10 m/huge");
       expect(stdout).to.match(/^12000000[0-6]\n0\nzzzzzzzzzz$/);
+      umount();
+      expectCleanWork();
+    });
+
+    it("finishes a slow copy-up whatever signals its client handles meanwhile", function () {
+      if (!has("perl")) this.skip(); // of Debian's base system
+      mount(undefined, { before: "head -c 200000000 /dev/zero | tr '\\0' z > lower/huge" });
+      // Without SA_RESTART: what is interrupted says EINTR.
+      const script = 'use POSIX; use IO::Handle; use Time::HiRes "ualarm"; sigaction(SIGALRM, POSIX::SigAction->new(sub { $n++ })); ualarm(5000, 5000); open(F, ">>", "m/huge") or die "open: $!"; syswrite(F, "a") == 1 or die "write: $!"; F->sync or die "fsync: $!"; print $n > 0 ? "signalled" : "never signalled"';
+      expect(here(`perl -e '${script}'; tail -c 2 m/huge; stat -c ' %s' m/huge; cat m/file`)).to.deep.equal({ status: 0, stdout: "signalledza 200000001\nlower\n", stderr: "" });
+      umount();
+      expectCleanWork();
+    });
+
+    it("has no descriptor more and nothing waiting after clients were killed in all that they did", async () => {
+      mount(undefined, { before: "for i in {1..40}; do mkdir lower/d$i; head -c 3000000 /dev/zero > lower/d$i/f; done" });
+      const descriptors = (): number => readdirSync(`/proc/${server()}/fd`).length;
+      const forget = "sync; echo 2 > /proc/sys/vm/drop_caches";
+      here(`ls -lR m > /dev/null; cat m/file; echo x > m/x; rm m/x; ${forget}`);
+      const before = descriptors();
+      const load = "i=$1; exec 3>>m/d$i/f 4<m/d$i 5>m/n$i; flock 5; (flock 5) & while :; do echo x >&3; echo y > m/d$i/new; mv m/d$i/new m/d$i/newer; rm m/d$i/f; ls -l m/d$i; mkdir m/e$i; rmdir m/e$i; ln m/n$i m/l$i; rm m/l$i; cat m/big; done";
+      here(`for i in {1..40}; do setsid bash -c '${load}' load $i > /dev/null 2>&1 & p=$!; sleep 0.0$((i % 10)); until kill -KILL -- -$p; do sleep 0.01; done; done 2>/dev/null; wait; true`);
+      await until(() => {
+        here(forget);
+        return descriptors() <= before;
+      });
+      const status = JSON.parse(command(["status", "--json", "m"], { cwd: ground.path }).stdout) as { waiting: number; server: { waiting: readonly unknown[] } };
+      expect([status.waiting, status.server.waiting]).to.deep.equal([0, []]);
       umount();
       expectCleanWork();
     });

@@ -113,7 +113,7 @@ function failingOnce(failAt: number, code: ErrnoName, act: () => void): number {
         expect(count).to.be.greaterThan(0);
 
         for (let failAt = 1; failAt <= count; failAt++) {
-          const code = (["ENOSPC", "EDQUOT", "EIO"] as const)[failAt % 3]!;
+          const code = (["ENOSPC", "EDQUOT", "EIO", "ENOMEM"] as const)[failAt % 4]!;
           const { open, work } = world(marks);
           const fs = open();
           prepare?.(fs);
