@@ -65,7 +65,7 @@ for (const data of isRoot ? dataModes : []) {
       expectCleanWork();
     });
 
-    it("says EDQUOT where the upper's filesystem does", function () {
+    it("says EDQUOT where an xfs user quota does", function () {
       if (!has("mkfs.xfs", "xfs_quota")) this.skip(); // needs xfsprogs
       if (here("truncate -s 400M img && mkfs.xfs -q img && mount -o loop,uquota img fs && umount fs").status !== 0) this.skip(); // needs quotas in the kernel
       mount("truncate -s 400M img && mkfs.xfs -qf img && mount -o loop,uquota img fs && xfs_quota -x -c 'limit bhard=1m 4321' fs");
@@ -73,6 +73,22 @@ for (const data of isRoot ? dataModes : []) {
       expect(full.status).to.equal(1);
       expect(full.stderr).to.include("Disk quota exceeded");
       expect(here("rm m/his && echo more >> m/file && cat m/file").stdout).to.equal("lower\nmore\n");
+      umount();
+      expectCleanWork();
+    });
+
+    it("says EDQUOT where a btrfs qgroup does, and leaves nothing of what it refused", function () {
+      if (!has("mkfs.btrfs", "btrfs")) this.skip(); // needs btrfs-progs
+      const quota = "mount -o loop img fs && btrfs quota enable fs && btrfs qgroup limit 3M 0/5 fs";
+      if (here(`truncate -s 200M img && mkfs.btrfs -q img && ${quota} && umount fs`).status !== 0) this.skip(); // the kernel has no btrfs
+      mount(`truncate -s 200M img && mkfs.btrfs -qf img > made && ${quota}`, { before: "head -c 5000000 /dev/zero | tr '\\0' z > lower/large" });
+      const full = here("dd if=/dev/zero of=m/fill bs=64k count=80 conv=fsync");
+      expect(full.status).to.equal(1);
+      expect(full.stderr).to.include("Disk quota exceeded");
+      for (const change of ["echo more >> m/large && sync m/large", "mkdir m/d", "mv m/file m/file2"]) expect(here(change).stderr, change).to.include("Disk quota exceeded");
+      // Refused when it is written back, a write has its size in the kernel until that forgets the inode.
+      expect(here("echo 2 > /proc/sys/vm/drop_caches; stat -c %s m/large; cat m/file; ls fs/work/work | grep -c '#'").stdout).to.equal("5000000\nlower\n0\n");
+      expect(here("rm m/fill && sync -f fs && mv m/file m/file2 && mkdir m/d && echo more >> m/big && rm m/large && ls m")).to.deep.equal({ status: 0, stdout: "big\nd\ndir\nfile2\n", stderr: "" });
       umount();
       expectCleanWork();
     });
