@@ -517,8 +517,15 @@ export class DirectoryUpper extends DirectoryObjects implements KeepingUpper {
     return stat.dev === this.device ? stat.ino : `${stat.dev} ${stat.ino}`;
   }
 
+  /** What was just made. A change that has been made is not to be told as an error: a look that fails is taken once more. */
   private found(dir: DiskNode, name: Name): DiskNode {
-    const node = this.lookup(dir, name);
+    let node: DiskNode | undefined;
+    try {
+      node = this.lookup(dir, name);
+    } catch (error) {
+      if (!(error instanceof FsError)) throw error;
+      node = this.lookup(dir, name);
+    }
     if (node === undefined) throw new FsError("EIO", "lookup", "what was just made is not there: somebody else changes the upper");
     return node;
   }
