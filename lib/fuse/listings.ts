@@ -66,6 +66,10 @@ export class Listings {
   drop(entry: NodeEntry): void {
     this.#kept.delete(entry);
   }
+
+  clear(): void {
+    this.#kept.clear();
+  }
 }
 
 /**

@@ -19,6 +19,7 @@ import { operations, type TableEntry } from "./operations/table.js";
 import { Backings } from "./passthrough.js";
 import { nothingAgreed, type Policy, type PolicyOptions } from "./policy.js";
 import type { Recorder, Resumption } from "./recorder.js";
+import { Relief } from "./relief.js";
 import { NO_REPLY, type Outcome, type Serving } from "./serving.js";
 import type { ServerStatus, WaitingRequest } from "./status.js";
 import { FUSE_BATCH_FORGET, FUSE_FORGET, FUSE_KERNEL_VERSION, FUSE_UNIQUE_RESEND, IN_HEADER, OUT_HEADER } from "./wire/abi.js";
@@ -45,6 +46,8 @@ const EOPNOTSUPP = -errnoOf("EOPNOTSUPP");
 const AT_EMPTY_PATH = 0x1000;
 /** Of those that wait, as many as a person reads. */
 const SHOWN_WAITING = 16;
+/** Linux 6.18. */
+const MINOR_OF_PRUNE = 45;
 
 interface PendingRequest {
   readonly operation: string;
@@ -75,6 +78,7 @@ export class Session implements Serving {
   readonly #pending = new Set<PendingRequest>();
   readonly #startedMs = performance.now();
   readonly #recorder: Recorder | undefined;
+  readonly #relief: Relief;
   #whenIdle: (() => void) | undefined;
   #ended = false;
   #error: Error | undefined;
@@ -98,6 +102,11 @@ export class Session implements Serving {
     this.nodes = new NodeTable(tree.root, (entry, lastOfNode) => this.#dropped(entry, lastOfNode), touched);
     this.ready = new Promise((resolve, reject) => (this.#settleReady = { resolve, reject }));
     this.closed = new Promise((resolve, reject) => (this.#settleClosed = { resolve, reject }));
+    this.#relief = new Relief({
+      entries: () => this.nodes.entries(),
+      dropListings: () => this.listings.clear(),
+      prune: (ids, count) => this.policy.minor >= MINOR_OF_PRUNE && this.channel.send(this.reply.bytes, this.reply.prune(ids, count)) >= 0,
+    });
     // Whoever does not ask is not told by a crash.
     this.ready.catch(() => {});
     this.closed.catch(() => {});
@@ -222,6 +231,7 @@ export class Session implements Serving {
     if (outcome !== NO_REPLY && operation.answered) this.#answer(operation.once, uniqueLo, uniqueHi, outcome);
     this.#recorder?.ended();
     if (this.#stale.length > 0) this.#notify();
+    this.#relief.served(this.nodes.next);
   }
 
   #wait(promise: Promise<() => Outcome>, operation: TableEntry, nodeid: number, uniqueLo: number, uniqueHi: number): void {

@@ -70,6 +70,8 @@ export const OPCODE_COUNT = 54;
 export const FUSE_NOTIFY_INVAL_INODE = 2;
 /** Linux 6.9: every request that was read and not answered is sent again. */
 export const FUSE_NOTIFY_RESEND = 7;
+/** Linux 6.18: names and inodes that nobody uses are forgotten. */
+export const FUSE_NOTIFY_PRUNE = 9;
 
 // ── INIT flags, low word ──
 export const FUSE_ASYNC_READ = 1 << 0;
@@ -191,6 +193,9 @@ export const DIRENT = { ino: 0, off: 8, namelen: 16, type: 20, name: 24 } as con
 
 /** fuse_notify_inval_inode_out, 24 bytes: | ino 8, a nodeid | off 8 | len 8 | */
 export const INVAL_INODE_OUT = { nodeid: 0, off: 8, len: 16, SIZE: 24 } as const;
+
+/** fuse_notify_prune_out: | count 4 | padding 4 | spare 8 |, then count times | nodeid 8 | */
+export const PRUNE_OUT = { count: 0, padding: 4, spare: 8, SIZE: 16 } as const;
 
 /** fuse_forget_in: | nlookup 8 |; fuse_batch_forget_in: | count 4 | dummy 4 |, then count times | nodeid 8 | nlookup 8 | */
 export const FORGET_IN_SIZE = 8;

@@ -6,7 +6,7 @@ import type { Attr } from "../../base/attr.js";
 import { dtypeOf, majorOf, minorOf } from "../../base/mode.js";
 import type { StatFs } from "../../vfs.js";
 import {
-  ATTR, ATTR_OUT, DIRENT, ENTRY_OUT, INVAL_INODE_OUT, FUSE_NOTIFY_INVAL_INODE, FUSE_NOTIFY_RESEND, MESSAGE_SIZE, OPEN_OUT, OUT_HEADER, SIZE_OUT_SIZE, STATFS_OUT,
+  ATTR, ATTR_OUT, DIRENT, ENTRY_OUT, INVAL_INODE_OUT, FUSE_NOTIFY_INVAL_INODE, FUSE_NOTIFY_PRUNE, FUSE_NOTIFY_RESEND, PRUNE_OUT, MESSAGE_SIZE, OPEN_OUT, OUT_HEADER, SIZE_OUT_SIZE, STATFS_OUT,
   STATX_BASIC_STATS, STATX_BTIME, STATX_OUT,
 } from "./abi.js";
 
@@ -162,6 +162,17 @@ export class Reply {
     this.u64(INVAL_INODE_OUT.len, 0);
     const length = this.seal(0, 0, 0, INVAL_INODE_OUT.SIZE);
     this.#view.setInt32(OUT_HEADER.error, FUSE_NOTIFY_INVAL_INODE, true);
+    return length;
+  }
+
+  /** A whole notification that the kernel is to forget what is unused of ids[0, count). */
+  prune(ids: Float64Array, count: number): number {
+    this.u32(PRUNE_OUT.count, count);
+    this.u32(PRUNE_OUT.padding, 0);
+    this.u64(PRUNE_OUT.spare, 0);
+    for (let i = 0; i < count; i++) this.u64(PRUNE_OUT.SIZE + i * 8, ids[i]!);
+    const length = this.seal(0, 0, 0, PRUNE_OUT.SIZE + count * 8);
+    this.#view.setInt32(OUT_HEADER.error, FUSE_NOTIFY_PRUNE, true);
     return length;
   }
 
