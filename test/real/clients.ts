@@ -109,10 +109,15 @@ function makeUser(user: string, ground: string): string | undefined {
   return readFileSync("/etc/subuid", "utf8").includes(`${user}:`) ? undefined : "useradd gave no subordinate ids";
 }
 
-/** podman leaves a process that holds the user's namespace; a user with processes cannot be removed. */
+/**
+ * podman leaves a process that holds the user's namespace; a user with processes cannot be removed. buildah makes directories in /tmp whatever
+ * XDG_RUNTIME_DIR says.
+ */
 function removeUser(user: string): void {
+  const uid = spawnSync("id", ["-u", user], { encoding: "utf8" }).stdout?.trim() ?? "";
   const { stdout } = spawnSync("pgrep", ["-u", user], { encoding: "utf8" });
   for (const pid of (stdout ?? "").split("\n")) if (pid !== "") spawnSync("kill", ["-KILL", pid]);
+  if (uid !== "") for (const name of ["containers-user", "podman-run"]) rmSync(`/tmp/${name}-${uid}`, { recursive: true, force: true });
   spawnSync("userdel", ["--force", user]);
 }
 
