@@ -110,9 +110,13 @@ function write(root: string, log: string, seed: number): void {
 function check(root: string, log: string, cut: bigint | undefined): string[] {
   const problems: string[] = [];
   const says = new Map<string, number>();
+  /** When that was said, before the cut. */
+  const since = new Map<string, string>();
   for (const line of fs.readFileSync(log, "utf8").split("\n").slice(0, -1)) {
     const [at = "", what = "", i = "", value = "1"] = line.split(" ");
-    if (cut === undefined || BigInt(at) < cut) says.set(`${what} ${i}`, Number(value));
+    if (cut !== undefined && BigInt(at) >= cut) continue;
+    says.set(`${what} ${i}`, Number(value));
+    if (cut !== undefined) since.set(`${what} ${i}`, `, ${(cut - BigInt(at)) / 1000n} us before the cut`);
   }
   const wholeVersion = (path: string, name: string): number => {
     let bytes: Buffer;
@@ -128,7 +132,7 @@ function check(root: string, log: string, cut: bigint | undefined): string[] {
   };
   for (let i = 0; i < FILES; i++) {
     const version = wholeVersion(`replaced/f${i}`, `f${i}`);
-    if (version < (says.get(`replaced ${i}`) ?? 0)) problems.push(`replaced/f${i} is version ${version}, and ${says.get(`replaced ${i}`)} was durable`);
+    if (version < (says.get(`replaced ${i}`) ?? 0)) problems.push(`replaced/f${i} is version ${version}, and ${says.get(`replaced ${i}`)} was durable${since.get(`replaced ${i}`) ?? ""}`);
     if (wholeVersion(`kept/f${i}`, `f${i}`) !== 0) problems.push(`kept/f${i} is not what it was`);
     const found = ["a", "b"].filter((letter) => fs.existsSync(join(root, `moved-${letter}${i}`)));
     if (found.length !== 1) problems.push(`moved-${i} is there ${found.length} times`);
@@ -137,7 +141,7 @@ function check(root: string, log: string, cut: bigint | undefined): string[] {
   }
   for (let i = 0; i < 100; i++) {
     if (!fs.existsSync(join(root, `removed/f${i}`))) continue;
-    if (says.has(`removed ${i}`)) problems.push(`removed/f${i} was removed for good, and is there`);
+    if (says.has(`removed ${i}`)) problems.push(`removed/f${i} was removed for good${since.get(`removed ${i}`) ?? ""}, and is there`);
     else wholeVersion(`removed/f${i}`, `f${i}`);
   }
   return problems;
