@@ -50,7 +50,10 @@ async function version(): Promise<number> {
   return 0;
 }
 
-/** Longest waits for an upper in use, in ms: by a mount, which is the caller's mistake; by the server of one that is gone and is still syncing. */
+/**
+ * Longest waits for an upper in use, in ms: by a mount, which is the caller's mistake, or by nobody that can be seen, who may have let go of it by now; by the
+ * server of a mount that is gone and is still syncing.
+ */
 const MOUNTED_MS = 1000;
 const ENDING_MS = 60_000;
 
@@ -61,8 +64,9 @@ async function whenFree<T>(open: () => T | Promise<T>): Promise<T> {
     try {
       return await open();
     } catch (error) {
-      const holder = (error as { code?: unknown }).code === "EBUSY" ? /by process (\d+)$/.exec(messageOf(error))?.[1] : undefined;
-      if (holder === undefined || Date.now() - started > (isServing(holder) ? MOUNTED_MS : ENDING_MS)) throw error;
+      if ((error as { code?: unknown }).code !== "EBUSY") throw error;
+      const holder = /by process (\d+)$/.exec(messageOf(error))?.[1];
+      if (Date.now() - started > (holder === undefined || isServing(holder) ? MOUNTED_MS : ENDING_MS)) throw error;
     }
     await new Promise((resolve) => setTimeout(resolve, 20));
   }

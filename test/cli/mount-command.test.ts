@@ -189,6 +189,14 @@ describe("stratafs mount", function () {
     expect(stderr).to.match(/^stratafs: EBUSY[^\n]*is in use by process \d+\n$/);
   });
 
+  it("waits a moment for an upper in use by who cannot be seen, as one that has just let go of it", function () {
+    // A holder outside of the PID namespace is in no list in it.
+    const inside = `unshare -pf --mount-proc sh -c '${stratafs} mount -o ${STACK} m && cat m/one && umount m'`;
+    if (shell("unshare -pf --mount-proc true").status !== 0) this.skip();
+    expect(shell(`flock work sleep 0.6 & sleep 0.1; ${inside}`, here())).to.deep.equal({ status: 0, stdout: "1\n", stderr: "" });
+    expect(shell(`flock work sleep 2 & sleep 0.1; ${inside}`, here())).to.deep.include({ stdout: "" }).and.have.property("stderr").that.matches(/^stratafs: EBUSY[^\n]*is in use\n/);
+  });
+
   it("sends what goes wrong later to log=FILE, relative to the caller's cwd", () => {
     expect(command(["mount", "-o", `${STACK},log=m.log`, "m"], here()).status).to.equal(0);
     expect(command(["umount", "m"], here()).status).to.equal(0);
