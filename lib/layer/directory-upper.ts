@@ -87,7 +87,9 @@ export class DirectoryUpper extends DirectoryObjects implements KeepingUpper {
     checkNew(name, what);
     const type = what.mode & S_IFMT;
     const opaque = type === S_IFDIR && place.hidesLower;
-    if (place.overWhiteout || opaque || this.whole || this.owners.overrideKey !== undefined) return this.createInWork(dir, name, what, caller, place, opaque);
+    // What this process makes for itself is whole in one call.
+    const inParts = this.owners.overrideKey !== undefined || (this.whole && !this.isSelf(caller));
+    if (place.overWhiteout || opaque || inParts) return this.createInWork(dir, name, what, caller, place, opaque);
     const fd = this.descriptor(dir);
     const before = native.umask(caller.umask);
     const made = makeObject(fd, name, what.mode, what);
@@ -104,9 +106,9 @@ export class DirectoryUpper extends DirectoryObjects implements KeepingUpper {
 
   /** The filesystem has applied umask, default ACL and setgid; the owner is still this process. */
   private giveToCaller(dir: DiskNode, name: Name, type: number, caller: Caller): void {
+    if (this.isSelf(caller)) return;
     const user = this.ids.uid.actsAs(caller.uid);
     const group = this.ids.gid.actsAs(caller.gid);
-    if (this.owners.isSelf(user, group)) return;
     const fd = this.descriptor(dir);
     const made = statAt(fd, name)!;
     const uid = this.ids.uid.onDisk(user);
@@ -116,6 +118,10 @@ export class DirectoryUpper extends DirectoryObjects implements KeepingUpper {
     this.owners.chownNew(this.descriptor(dir), name, made.uid === uid ? -1 : user, keepGroup ? -1 : group);
     const special = made.mode & (S_ISUID | S_ISGID);
     if (special !== 0 && type !== S_IFDIR && type !== S_IFLNK) check(native.chmod(this.descriptor(dir), name, made.mode & 0o7777), "chmod");
+  }
+
+  private isSelf(caller: Caller): boolean {
+    return this.owners.isSelf(this.ids.uid.actsAs(caller.uid), this.ids.gid.actsAs(caller.gid));
   }
 
   /** Made out of sight with all that the directory hands down, then moved into place in one step. */
