@@ -18,14 +18,14 @@ export { nodeFs } from "./node-fs/node-fs.js";
 export type { NodeFs, NodeFsOptions } from "./node-fs/node-fs.js";
 export { mount, overlay, serve } from "./mount.js";
 export type { ChannelChoice, DataChoice, Mount, MountOptions, Served, StackDescription } from "./mount.js";
-export { continueMount, deviceOf, inheritedJournal, mountLasting } from "./lasting-mount.js";
+export { continueMount, deviceOf, hindranceToLasting, inheritedJournal, mountLasting } from "./lasting-mount.js";
 export { head as journalHead } from "./supervised/journal.js";
 export type { LastingMount, Program } from "./lasting-mount.js";
 export { isMountFlag, mountFuse, remountFuse, unmount } from "./fuse/mountpoint.js";
 export type { Mounted, MountFlag, MountRequest, SecurityContexts, UnmountOptions } from "./fuse/mountpoint.js";
 
 export { askServer, mountView } from "./fuse/status.js";
-export type { MountView, ServerStatus, WaitingRequest } from "./fuse/status.js";
+export type { MountView, ServerStatus, ServingProcess, WaitingRequest } from "./fuse/status.js";
 
 // Processes in a mounted root.
 export { closeDescriptor, CommandError, detachedCopy, hasSingleId, inInitialUserNamespace, mayMount, runContained, runInUserNamespace } from "./run/contained.js";

@@ -4,6 +4,7 @@
  * what it needs lies in the journal and in the descriptors that the journal lists.
  */
 import { readFileSync } from "node:fs";
+import { release } from "node:os";
 import { resolve } from "node:path";
 import { check, FsError } from "./base/errors.js";
 import { pathBytes } from "./base/name.js";
@@ -46,6 +47,8 @@ const ATTEMPTS = 20;
 /** A server that has lived so long has not failed, even if nobody asked it anything. */
 const SETTLED_MS = 1000;
 const HAND_OVER_MS = 10_000;
+/** The first with FUSE_NOTIFY_RESEND. */
+const LEAST_LINUX = [6, 9] as const;
 
 /**
  * Mounts a described stack and serves it in this thread, whose process should do nothing else. `successor` is the program that goes on
@@ -53,7 +56,8 @@ const HAND_OVER_MS = 10_000;
  * Throws FsError: EOPNOTSUPP, EINVAL for what cannot be handed on.
  */
 export async function mountLasting(stack: StackDescription, mountpoint: string, options: MountOptions, successor: Program): Promise<LastingMount> {
-  checkLasting(stack, options);
+  const hindrance = hindranceToLasting(stack, options);
+  if (hindrance !== undefined) throw hindrance;
   const { log = complain, ...plain } = options;
   if (usesStores(stack)) await readyForStores();
   const opened: number[] = [];
@@ -72,7 +76,7 @@ export async function mountLasting(stack: StackDescription, mountpoint: string, 
     session.start();
     const policy = await session.ready;
     checkAgreed(policy, options);
-    if ((policy.flags2 & FUSE_HAS_RESEND) === 0) throw new FsError("EOPNOTSUPP", "mount", "with supervised: it needs Linux 6.9 or later");
+    if ((policy.flags2 & FUSE_HAS_RESEND) === 0) throw new FsError("EOPNOTSUPP", "mount", `with supervised: it needs Linux ${LEAST_LINUX.join(".")} or later`);
     const described = { ...pinned, ...(pinned.upper === undefined ? {} : { upper: withLocks(pinned.upper, tree.locks()) }) };
     journal.job = JSON.stringify({ stack: described, mountpoint, options: plain, policy, fuseFd: mounted.fd } satisfies Job);
     journal.ready = true;
@@ -100,11 +104,12 @@ export async function continueMount(journalFd: number, successor: Program, log: 
     journal.drop(fuseFd);
     throw new FsError("EIO", "mount", `of ${mountpoint}: ${ATTEMPTS} servers in a row have ended before they answered anything`);
   }
+  if (usesStores(stack)) await readyForStores();
+  const tree = overlay(stack, log);
+  // The heir that has started this one holds the leases of its layers until there is the next: now these have their own.
   const heir = new Heir(journal, fuseFd, successor, log);
   heir.start();
-  if (usesStores(stack)) await readyForStores();
   const state = rememberedOrEnded(journal, heir);
-  const tree = overlay(stack, log);
   const needed = new Set([journalFd, fuseFd, ...pinnedIn(stack), ...tree.locks()]);
   for (const { nameless } of state.nodes.values()) if (nameless !== undefined) needed.add(nameless.fd);
   for (const intent of state.intents.values()) if ("lost" in intent && intent.lost !== undefined) needed.add(intent.lost.fd);
@@ -179,20 +184,21 @@ function lasting(session: Session, tree: Overlay, mountpoint: string, journal: J
   };
 }
 
-/** What lives in this process alone cannot be handed on. */
-function checkLasting(stack: StackDescription, options: MountOptions): void {
-  const refuse = (what: string): never => {
-    throw new FsError("EINVAL", "mount", `with supervised: ${what}`);
-  };
-  for (const layer of [...stack.lowers, ...(stack.dataLayers ?? [])]) {
-    if (layer.kind === "memory") refuse("a layer in memory would die with its server");
-    if (layer.kind === "store" && typeof layer.what === "string") refuse("an image's name may stand for another image by then");
-  }
-  if (stack.upper?.kind === "memory") refuse("an upper in memory would die with its server");
-  if (stack.upper?.kind === "directory" && stack.upper.options.workdir === undefined) refuse("the upper needs a work directory that is named");
-  if (stack.ino32 === true) refuse("inode numbers of 32 bits depend on the order of asking");
-  if (options.host === "fuse-native") refuse("the host fuse-native cannot go on with a connection");
-  if (options.channel === "uring") refuse("requests in a ring end with it");
+/** What stands against a mount that outlives its server, EINVAL or EOPNOTSUPP: mostly what lives in this process alone. */
+export function hindranceToLasting(stack: StackDescription, options: MountOptions): FsError | undefined {
+  const { upper, ino32 } = stack;
+  const lowers = [...stack.lowers, ...(stack.dataLayers ?? [])];
+  const told = (code: "EINVAL" | "EOPNOTSUPP", what: string): FsError => new FsError(code, "mount", `with supervised: ${what}`);
+  if (lowers.some(({ kind }) => kind === "memory")) return told("EINVAL", "a layer in memory would die with its server");
+  if (lowers.some((layer) => layer.kind === "store" && typeof layer.what === "string")) return told("EINVAL", "an image's name may stand for another image by then");
+  if (upper?.kind === "memory") return told("EINVAL", "an upper in memory would die with its server");
+  if (upper?.kind === "directory" && upper.options.workdir === undefined) return told("EINVAL", "the upper needs a work directory that is named");
+  if (ino32 === true) return told("EINVAL", "inode numbers of 32 bits depend on the order of asking");
+  if (options.host === "fuse-native") return told("EINVAL", "the host fuse-native cannot go on with a connection");
+  if (options.channel === "uring") return told("EINVAL", "requests in a ring end with it");
+  const [major = 0, minor = 0] = release().split(".").map(Number);
+  if (major < LEAST_LINUX[0] || (major === LEAST_LINUX[0] && minor < LEAST_LINUX[1])) return told("EOPNOTSUPP", `it needs Linux ${LEAST_LINUX.join(".")} or later`);
+  return undefined;
 }
 
 function usesStores(stack: StackDescription): boolean {

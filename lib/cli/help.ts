@@ -61,7 +61,9 @@ serving
                      who receives requests
   channel=auto|device|uring
                      how they arrive at the host "device": read from /dev/fuse, or through an io_uring where fuse.enable_uring is on
-  supervised         (or --supervised) another process goes on when the one that serves the mount dies; see stratafs upgrade
+  supervised=auto|on|off
+                     (or --supervised) another process goes on when the one that serves the mount dies, see stratafs upgrade; auto is on but with
+                     -f, -d, ino32_t, host=fuse-native, channel=uring and on Linux before 6.9
   timeout=SECONDS    how long the kernel may keep names and attributes (for ever, unless asked for)
   noacl              no POSIX ACLs
   xino=auto|on|off, ino32_t, static_nlink

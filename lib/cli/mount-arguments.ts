@@ -64,7 +64,7 @@ export function parseMount(args: readonly string[], style: CallStyle, cwd: () =>
   const { source, mountpoint } = readPositionals(positionals);
   const absolute = (path: string): string => (nodePath.isAbsolute(path) ? nodePath.normalize(path) : nodePath.resolve(cwd(), path));
   if (!set.remount) checkLayers(set);
-  if (set.supervised && (seen.foreground || seen.debug)) throw new UsageError("mount: a supervised mount is served by one process after another, none of them this one: not with -f or -d");
+  if (set.supervised === "on" && (seen.foreground || seen.debug)) throw new UsageError("mount: a supervised mount is served by one process after another, none of them this one: not with -f or -d");
   return {
     kind: "mount",
     request: {
@@ -88,16 +88,19 @@ interface Seen {
   version: boolean;
 }
 
-/** `--data=cached` or `--data cached` is `-o data=cached`, for the options that choose how to serve. The result is how many following arguments belong to it. */
+/**
+ * `--data=cached` or `--data cached` is `-o data=cached`, for the options that choose how to serve; the value of --supervised can be left out, and so
+ * must be joined to it. The result is how many following arguments belong to it.
+ */
 function readLong(arg: string, next: string | undefined, set: MountOptionSet, seen: Seen): number {
   if (arg === "--foreground") seen.foreground = true;
   else if (arg === "--debug") seen.debug = true;
-  else if (arg === "--supervised") set.supervised = true;
   else {
-    const [, key, value] = /^--(data|host|channel|log)(?:=(.*))?$/s.exec(arg) ?? [];
+    const [, key, value] = /^--(data|host|channel|log|supervised)(?:=(.*))?$/s.exec(arg) ?? [];
     if (key === undefined) throw new UsageError(`mount: unknown option ${arg}`);
-    applyOption(set, { key, value: value ?? next });
-    return value === undefined ? 1 : 0;
+    const takesNext = value === undefined && key !== "supervised";
+    applyOption(set, { key, value: takesNext ? next : value });
+    return takesNext ? 1 : 0;
   }
   return 0;
 }

@@ -32,8 +32,8 @@ export interface MountOptionSet {
   data: "auto" | "passthrough" | "cached";
   host: "device" | "fuse-native";
   channel: "auto" | "device" | "uring";
-  /** The mount outlives the process that serves it. */
-  supervised: boolean;
+  /** The mount outlives the process that serves it; with "auto" where nothing else that is asked for stands against it. */
+  supervised: "auto" | "on" | "off";
   redirect: "on" | "follow" | "nofollow" | "off" | undefined;
   metacopy: boolean | undefined;
   /** Marks are kept in user.overlay.* whatever the privileges. */
@@ -77,7 +77,7 @@ export interface MountOptionSet {
 
 export function noOptions(): MountOptionSet {
   return {
-    lowers: [], dataLowers: [], image: undefined, store: undefined, verify: false, upper: undefined, work: undefined, data: "auto", host: "device", channel: "auto", supervised: false, redirect: undefined, metacopy: undefined,
+    lowers: [], dataLowers: [], image: undefined, store: undefined, verify: false, upper: undefined, work: undefined, data: "auto", host: "device", channel: "auto", supervised: "auto", redirect: undefined, metacopy: undefined,
     userXattr: false, uidMap: [], gidMap: [], squashUid: undefined, squashGid: undefined, staticNlink: false, acl: true, xino: "auto",
     ino32: false, volatile: false, fsync: true, timeoutSec: undefined, xattrPermissions: 0, contexts: {}, allowOther: undefined,
     defaultPermissions: undefined, fsname: undefined, subtype: undefined, logFile: undefined, readOnly: false, remount: false, flags: [], warnings: [],
@@ -106,7 +106,7 @@ const readers: Readonly<Record<string, Reader>> = {
   data: (set, option) => void (set.data = oneOf(option, ["auto", "passthrough", "cached"])),
   host: (set, option) => void (set.host = oneOf(option, ["device", "fuse-native"])),
   channel: (set, option) => void (set.channel = oneOf(option, ["auto", "device", "uring"])),
-  supervised: (set, option) => void (set.supervised = bare(option)),
+  supervised: (set, option) => void (set.supervised = option.value === undefined ? "on" : oneOf(option, ["auto", "on", "off"])),
   redirect_dir: (set, option) => void (set.redirect = oneOf(option, ["on", "follow", "nofollow", "off"])),
   metacopy: (set, option) => void (set.metacopy = oneOf(option, ["on", "off"]) === "on"),
   userxattr: (set, option) => void (set.userXattr = bare(option)),

@@ -31,8 +31,10 @@ export function stackOf(request: MountOptionSet, env: NodeJS.ProcessEnv): StackD
 /** The same with the image that is asked for below all lowers. Throws StoreError. */
 export async function withImage(stack: StackDescription, request: MountOptionSet): Promise<StackDescription> {
   if (request.image === undefined) return stack;
-  const { path } = await storeFor(request.store);
-  return { ...stack, lowers: [...stack.lowers, await storeLayer(path, request.image, { ids: { ...storeIds().ids, ...idsOf(request) }, verify: request.verify })] };
+  const store = await storeFor(request.store);
+  // Its layers: the name may be another image's when the next server opens them.
+  const what = store.image(request.image)?.layers ?? request.image;
+  return { ...stack, lowers: [...stack.lowers, await storeLayer(store.path, what, { ids: { ...storeIds().ids, ...idsOf(request) }, verify: request.verify })] };
 }
 
 function idsOf(request: MountOptionSet) {

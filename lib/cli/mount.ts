@@ -22,7 +22,7 @@ export async function mountCommand(args: readonly string[], style: CallStyle = "
     if (starter === undefined && !request.foreground && !request.fake) return await startServing();
     for (const warning of request.warnings) complain(warning);
     if (request.fake) return 0;
-    return await (request.supervised ? serveLasting(request, starter) : serve(request, starter));
+    return await serve(request, starter);
   } catch (error) {
     if (starter === undefined) throw error;
     return starter.failed(error);
@@ -72,28 +72,23 @@ async function whenFree<T>(open: () => T | Promise<T>): Promise<T> {
   }
 }
 
-/** Serves until the mount is gone; with a starter, as a daemon. */
+/** Serves until the mount is gone, or another process goes on with it; with a starter, as a daemon. */
 async function serve(request: MountRequest, starter: Starter | undefined): Promise<number> {
-  const [{ detachProcess, mount, overlay }, { mountOptionsOf, stackOf, withImage }] = await Promise.all([import("./mounting.js"), import("./mount-stack.js")]);
+  const [{ detachProcess, hindranceToLasting, mount, mountLasting, overlay }, { mountOptionsOf, stackOf, withImage }] =
+    await Promise.all([import("./mounting.js"), import("./mount-stack.js")]);
   if (starter !== undefined) detachProcess();
   // New objects have the mode that the caller's own umask left of it.
   process.umask(0);
-  const stack = await withImage(stackOf(request, process.env), request);
-  const tree = await whenFree(() => overlay(stack));
-  process.chdir("/");
-  const mounted = await mount(tree, request.mountpoint, { ...mountOptionsOf(request, process.getuid?.() === 0), log: complain });
-  return serveToEnd(mounted, request.logFile, starter);
-}
-
-/** As serve(), where another process can go on. */
-async function serveLasting(request: MountRequest, starter: Starter | undefined): Promise<number> {
-  const [{ detachProcess, mountLasting }, { mountOptionsOf, stackOf, withImage }] = await Promise.all([import("./mounting.js"), import("./mount-stack.js")]);
-  if (starter !== undefined) detachProcess();
-  process.umask(0);
   const options = { ...mountOptionsOf(request, process.getuid?.() === 0), log: complain };
   const stack = await withImage(stackOf(request, process.env), request);
-  const mounted = await whenFree(() => mountLasting(stack, request.mountpoint, options, successor()));
+  const { supervised, foreground, mountpoint } = request;
+  if (supervised === "on" || (supervised === "auto" && !foreground && hindranceToLasting(stack, options) === undefined)) {
+    const lasting = await whenFree(() => mountLasting(stack, mountpoint, options, successor()));
+    process.chdir("/");
+    process.on("SIGUSR2", () => void lasting.handOver());
+    return serveToEnd(lasting, request.logFile, starter);
+  }
+  const tree = await whenFree(() => overlay(stack));
   process.chdir("/");
-  process.on("SIGUSR2", () => void mounted.handOver());
-  return serveToEnd(mounted, request.logFile, starter);
+  return serveToEnd(await mount(tree, mountpoint, options), request.logFile, starter);
 }

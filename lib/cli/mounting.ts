@@ -1,2 +1,2 @@
 /** What a mount needs of the library, so that a bundle of it holds no more. */
-export { detachProcess, mount, mountLasting, overlay, remountFuse } from "../index.js";
+export { detachProcess, hindranceToLasting, mount, mountLasting, overlay, remountFuse } from "../index.js";

@@ -5,7 +5,7 @@
 import { spawn } from "node:child_process";
 import { realpathSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
-import { askServer, mountView, type MountView, type ServerStatus } from "../index.js";
+import { askServer, mountView, type MountView, type ServerStatus, type ServingProcess } from "../index.js";
 import { readArguments, takeArguments } from "./arguments.js";
 import { print } from "./output.js";
 import { sizeText } from "./progress.js";
@@ -64,11 +64,12 @@ function ask(mountpoint: string): Promise<ServerStatus | string> {
 }
 
 function linesOf(view: MountView, answer: ServerStatus | string): string[] {
-  const servers = view.servers.map(({ pid, state }) => `process ${pid}${stateText(state)}`).join(", ");
+  const servers = processesText(view.servers);
   const lines = [`${view.mountpoint}: ${view.source}, ${view.type}, connection ${view.connection}`];
   const line = (name: string, text: string): void => void lines.push(`  ${name.padEnd(10)}${text}`);
   if (typeof answer === "string") {
     line("server", `${servers || "no process that can be seen"} ${answer}`);
+    if (view.heirs.length > 0) line("heir", processesText(view.heirs));
     line("waiting", waitingText(view.waiting));
     return lines;
   }
@@ -76,12 +77,17 @@ function linesOf(view: MountView, answer: ServerStatus | string): string[] {
   const total = Object.values(served).reduce((sum, count) => sum + count, 0);
   const most = Object.entries(served).sort(([, a], [, b]) => b - a).slice(0, 6);
   line("server", `${servers || "a process that cannot be seen"}, for ${uptimeSec} s, ${sizeText(memoryBytes)} of memory, ${nodes} inodes known, ${openFiles} files open`);
+  if (view.heirs.length > 0) line("heir", `${processesText(view.heirs)}, which goes on when the server is gone`);
   line("data", data === "plain" ? "through the page cache; the kernel offers no passthrough" : data);
   line("channel", `${channel}, FUSE ${protocol}`);
   line("served", `${total} requests: ${most.map(([name, count]) => `${count} ${name}`).join(", ")}${Object.keys(served).length > most.length ? ", …" : ""}`);
   line("waiting", `${waitingText(view.waiting)}; ${waitingCount} in the server${waitingCount > 0 ? ":" : ""}`);
   for (const { operation, nodeid, forMs } of waiting) lines.push(`            ${operation} of nodeid ${nodeid} for ${(forMs / 1000).toFixed(1)} s`);
   return lines;
+}
+
+function processesText(processes: readonly ServingProcess[]): string {
+  return processes.map(({ pid, state }) => `process ${pid}${stateText(state)}`).join(", ");
 }
 
 function waitingText(waiting: number | undefined): string {

@@ -50,7 +50,8 @@ async function unmountAndWait(mountpoint: string, lazy: boolean): Promise<void> 
 /** Processes that end with the mount; a program that has mounted for itself does not, and whoever cannot be seen is not waited for. */
 function daemonsOf(mountpoint: string): number[] {
   try {
-    return mountView(mountpoint).servers.map(({ pid }) => pid).filter(isDaemon);
+    const { servers, heirs } = mountView(mountpoint);
+    return [...servers, ...heirs].map(({ pid }) => pid).filter(isDaemon);
   } catch {
     return []; // No mount: unmount() says it better.
   }

@@ -49,9 +49,20 @@ export interface MountView {
   readonly connection: number;
   /** Requests not answered yet, those that nobody has taken included. Undefined where only root may know. */
   readonly waiting: number | undefined;
-  /** Processes with the connection open, as far as this one may see; `state` is one letter, proc(5): T is stopped, D waits for a device. */
-  readonly servers: readonly { readonly pid: number; readonly state: string }[];
+  /** Processes with the connection open that serve it, as far as this one may see. */
+  readonly servers: readonly ServingProcess[];
+  /** Those that go on when the server is gone (../supervised). */
+  readonly heirs: readonly ServingProcess[];
 }
+
+/** `state` is one letter, proc(5): T is stopped, D waits for a device. */
+export interface ServingProcess {
+  readonly pid: number;
+  readonly state: string;
+}
+
+/** What an heir is called, in /proc/PID/comm (native/src/heir.cc). */
+const HEIR = "stratafs-heir";
 
 /** Looks a mount up by its absolute path. Throws EINVAL where no FUSE filesystem is mounted. */
 export function mountView(mountpoint: string): MountView {
@@ -64,7 +75,7 @@ export function mountView(mountpoint: string): MountView {
     found = /^fuse(\.|$)/.test(type) ? { connection: Number(device.split(":")[1]), type, source: unescaped(source) } : undefined;
   }
   if (found === undefined) throw new FsError("EINVAL", "status", `of ${mountpoint}: no FUSE filesystem is mounted there`);
-  return { mountpoint, ...found, waiting: waitingIn(found.connection), servers: serversOf(found.connection) };
+  return { mountpoint, ...found, waiting: waitingIn(found.connection), ...processesOf(found.connection) };
 }
 
 /** Asks the server; waits for as long as it takes to answer. Throws ENODATA when it does not know the question, or we are not its owner; ENOTCONN when it is gone. */
@@ -97,17 +108,21 @@ function readNumber(path: string): number | undefined {
 }
 
 /** The descriptors of the connection say its number since Linux 6.16; before that nobody is found. */
-function serversOf(connection: number): { pid: number; state: string }[] {
-  const servers: { pid: number; state: string }[] = [];
+function processesOf(connection: number): { servers: ServingProcess[]; heirs: ServingProcess[] } {
+  const servers: ServingProcess[] = [];
+  const heirs: ServingProcess[] = [];
   for (const pid of readdirSync("/proc").filter((name) => /^\d+$/.test(name))) {
     try {
       const serves = readdirSync(`/proc/${pid}/fd`).some((fd) => connectionOf(pid, fd) === connection);
-      if (serves) servers.push({ pid: Number(pid), state: readFileSync(`/proc/${pid}/stat`, "latin1").replace(/^.*\) /s, "").charAt(0) });
+      if (!serves) continue;
+      // 12 (name) S …
+      const [, name = "", state = ""] = /\((.*)\) (.)/s.exec(readFileSync(`/proc/${pid}/stat`, "latin1")) ?? [];
+      (name === HEIR ? heirs : servers).push({ pid: Number(pid), state });
     } catch {
       // Ended meanwhile, or somebody else's.
     }
   }
-  return servers;
+  return { servers, heirs };
 }
 
 function connectionOf(pid: string, fd: string): number | undefined {

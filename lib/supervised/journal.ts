@@ -36,7 +36,7 @@ const LOG_AT = REQUEST_AT + Math.ceil(MESSAGE_SIZE / 4096) * 4096;
 const HALF_SIZE = 256 * 1024 * 1024;
 const SIZE = LOG_AT + 2 * HALF_SIZE;
 /** The log is written anew when it has grown to this, or to four times what counted the last time. */
-const COMPACT_ABOVE = 4 * 1024 * 1024;
+const COMPACT_ABOVE = 1024 * 1024;
 const GROUP_HEAD = 8;
 const RECORD_HEAD = 8;
 /** Waits are long, and who kills a server from outside meets one more often than not: such a death is a small part of a strike. A power of two. */

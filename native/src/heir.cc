@@ -100,6 +100,7 @@ struct Inheritance {
 // it starts has an heir of its own, or starts another one; the one store that makes the new heir count decides between the two.
 [[noreturn]] static void inherit(const Inheritance& self) {
   prctl(PR_SET_NAME, "stratafs-heir", 0, 0, 0);
+  if (chdir("/") != 0) _exit(1);  // nobody's directory is kept busy
   struct pollfd death = {self.parent, POLLIN, 0};
   while (poll(&death, 1, -1) < 0 && errno == EINTR) {
   }

@@ -66,6 +66,14 @@ describe("the arguments of a mount", () => {
     expect(refusal("-olowerdir=/a", "/m", "--data")).to.match(/option data is one of auto, passthrough, cached/);
   });
 
+  it("lasts where it can, unless told", () => {
+    expect(request("-olowerdir=/a", "/m").supervised).to.equal("auto");
+    for (const on of ["-osupervised", "-osupervised=on", "--supervised", "--supervised=on"]) expect(request(on, "-olowerdir=/a", "/m"), on).to.include({ supervised: "on", mountpoint: "/m" });
+    for (const off of ["-osupervised=off", "--supervised=off"]) expect(request("-olowerdir=/a", off, "/m").supervised, off).to.equal("off");
+    expect(refusal("-f", "--supervised", "-olowerdir=/a", "/m")).to.match(/not with -f or -d/);
+    expect(refusal("--supervised=1", "-olowerdir=/a", "/m")).to.match(/option supervised is one of auto, on, off; found "1"/);
+  });
+
   const refused: [name: string, args: string[], message: RegExp][] = [
     ["no arguments", [], /no mountpoint given/],
     ["no lowerdir", ["/m"], /no lowerdir given/],

@@ -18,8 +18,11 @@ describe("stratafs mount", function () {
   const here = () => ({ cwd: ground.path });
   const isMounted = () => shell("stat -f -c %t m", here()).stdout.trim() === "65735546";
   /** The process that serves `m`, found by its command line. */
+  /** The server first, then its heir. */
   const daemons = (): number[] => shell(`grep -lF ${ground.path} /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3 | sort -u`)
-    .stdout.split("\n").filter((pid) => pid !== "" && processText(pid, "cmdline").includes("workdir=")).map(Number);
+    .stdout.split("\n").filter((pid) => pid !== "" && processText(pid, "cmdline").includes("workdir="))
+    .sort((a, b) => Number(isHeir(a)) - Number(isHeir(b))).map(Number);
+  const isHeir = (pid: string): boolean => processText(pid, "comm") === "stratafs-heir\n";
   const processText = (pid: string, file: string): string => {
     try {
       return readFileSync(`/proc/${pid}/${file}`, "latin1");
@@ -155,15 +158,17 @@ describe("stratafs mount", function () {
     const stack = `lowerdir=a:b,upperdir=${ground.at("upper")},workdir=work`;
     const script = `exec 7<${ground.at("a/one")} 230<${ground.at("b/two")}; ${stratafs} mount -o ${stack} m`;
     expect(call("bash", ["-c", script], here())).to.deep.equal({ status: 0, stdout: "", stderr: "" });
-    const [pid, ...others] = daemons();
+    const [pid, heir, ...others] = daemons();
     expect(others).to.deep.equal([]);
-    const open = shell(`for fd in 0 1 2; do readlink /proc/${pid}/fd/$fd; done; for fd in /proc/${pid}/fd/*; do readlink $fd; done`).stdout.split("\n");
-    expect(open.slice(0, 3)).to.deep.equal(["/dev/null", "/dev/null", "/dev/null"]);
-    expect(open).to.not.include(ground.at("a/one")).and.not.include(ground.at("b/two"));
-    expect(shell(`readlink /proc/${pid}/cwd`).stdout).to.equal("/\n");
-    // proc(5): after the name in parentheses come state, parent, process group, session.
-    const [, , , session] = processText(String(pid), "stat").replace(/^.*\) /, "").split(" ");
-    expect(session).to.equal(String(pid));
+    for (const one of [pid, heir]) {
+      const open = shell(`for fd in 0 1 2; do readlink /proc/${one}/fd/$fd; done; for fd in /proc/${one}/fd/*; do readlink $fd; done`).stdout.split("\n");
+      expect(open.slice(0, 3)).to.deep.equal(["/dev/null", "/dev/null", "/dev/null"]);
+      expect(open).to.not.include(ground.at("a/one")).and.not.include(ground.at("b/two"));
+      expect(shell(`readlink /proc/${one}/cwd`).stdout).to.equal("/\n");
+      // proc(5): after the name in parentheses come state, parent, process group, session.
+      const [, , , session] = processText(String(one), "stat").replace(/^.*\) /, "").split(" ");
+      expect(session).to.equal(String(pid));
+    }
     const limit = /Max open files +(\d+) +(\d+)/.exec(processText(String(pid), "limits"));
     expect(limit?.[1]).to.equal(limit?.[2]);
   });
@@ -180,6 +185,23 @@ describe("stratafs mount", function () {
     process.kill(second!, "SIGTERM");
     await until(() => !existsSync(`/proc/${second}`));
     expect(isMounted()).to.equal(false);
+  });
+
+  it("goes on when its server is killed, unless it was told not to, or something that was asked for stands against it", async () => {
+    const kinds: [options: string, lasts: boolean][] = [["", true], [",supervised=on", true], [",supervised=off", false], [",ino32_t", false], [",host=fuse-native", false]];
+    for (const [options, lasts] of kinds) {
+      expect(command(["mount", "-o", STACK + options, "m"], here()), options).to.deep.include({ status: 0 });
+      const [first, heir] = daemons();
+      expect(heir !== undefined, options).to.equal(lasts);
+      process.kill(first!, "SIGKILL");
+      await until(() => !existsSync(`/proc/${first}/fd/0`));
+      const { stdout, stderr } = shell("cat m/one", here());
+      if (lasts) expect(stdout, options).to.equal("1\n");
+      else expect(stderr, options).to.match(/not connected|Software caused connection abort/);
+      expect(shell(`umount m`, here()).status).to.equal(0);
+      await until(() => daemons().length === 0);
+    }
+    expect(command(["mount", "-o", `${STACK},supervised=on,ino32_t`, "m"], here()).stderr).to.match(/^stratafs: EINVAL: mount with supervised: inode numbers of 32 bits[^\n]*\n$/);
   });
 
   it("mounts again at once what has just been unmounted, and refuses what is still mounted", () => {

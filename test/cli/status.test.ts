@@ -4,6 +4,7 @@ import { command, Ground, isRoot, shell } from "./command.js";
 interface Status {
   readonly waiting: number;
   readonly servers: readonly { readonly pid: number; readonly state: string }[];
+  readonly heirs: readonly { readonly pid: number; readonly state: string }[];
   readonly server: { readonly data: string; readonly channel: string; readonly served: Record<string, number>; readonly waiting: readonly unknown[] } | null;
   readonly problem: string | null;
 }
@@ -27,7 +28,7 @@ describe("stratafs status", function () {
     shell("cat m/file; ls m", { cwd: ground.path });
     const { status, stdout, stderr } = command(["status", "m"], { cwd: ground.path });
     expect({ status, stderr }).to.deep.equal({ status: 0, stderr: "" });
-    expect(stdout).to.match(/^\S+\/m: stratafs, fuse\.stratafs, connection \d+\n {2}server .* inodes known.*\n {2}data {6}cached\n {2}channel {3}device, FUSE 7\.\d+\n {2}served .* requests: .*LOOKUP.*\n {2}waiting .*0 in the server\n$/);
+    expect(stdout).to.match(/^\S+\/m: stratafs, fuse\.stratafs, connection \d+\n {2}server .* inodes known.*\n {2}heir {6}process \d+, which goes on when the server is gone\n {2}data {6}cached\n {2}channel {3}device, FUSE 7\.\d+\n {2}served .* requests: .*LOOKUP.*\n {2}waiting .*0 in the server\n$/);
     const all = json();
     expect(all.server).to.deep.include({ data: "cached", channel: "device", waiting: [] });
     expect(all.server!.served["LOOKUP"]).to.be.greaterThan(0);
@@ -59,8 +60,9 @@ describe("stratafs status", function () {
   it("says that a mount is dead, and that there is none", function () {
     const [server] = json().servers;
     if (server === undefined) this.skip(); // as above
-    process.kill(server.pid, "SIGKILL");
-    shell(`while kill -0 ${server.pid} 2>/dev/null; do sleep 0.05; done`);
+    const pids = [...json().heirs, server].map(({ pid }) => pid);
+    for (const pid of pids) process.kill(pid, "SIGKILL");
+    for (const pid of pids) shell(`while kill -0 ${pid} 2>/dev/null; do sleep 0.05; done`);
     expect(command(["status", ground.at("m")])).to.deep.include({ status: 1, stderr: "" });
     expect(json().problem).to.equal("is gone; the mount is dead, and stratafs umount takes it away");
     expect(command(["umount", ground.at("m")]).status).to.equal(0);

@@ -22,6 +22,8 @@ export interface Round {
   readonly marks: boolean;
   /** How long the load runs before the trouble comes, at most. */
   readonly loadMs: number;
+  /** With an heir, which dies with its server. */
+  readonly supervised: boolean;
   readonly trouble: "kill" | "power cut" | "power cut, journal flushed";
   /** The filesystem of the upper, made in a loop device; undefined: wherever temporary files are. */
   readonly filesystem?: "ext4" | "xfs";
@@ -33,7 +35,7 @@ export async function runRound(round: Round, random: Random): Promise<string[]> 
   const base = join(top, "base");
   const [lower, upper, work, mnt, log] = [join(top, "lower"), join(base, "upper"), join(base, "work"), join(top, "mnt"), join(top, "log")] as const;
   const image = join(top, "image");
-  const options = `data=${round.data},${round.marks ? "redirect_dir=on,metacopy=on" : "redirect_dir=off,metacopy=off"}`;
+  const options = `data=${round.data},${round.marks ? "redirect_dir=on,metacopy=on" : "redirect_dir=off,metacopy=off"},supervised=${round.supervised ? "on" : "off"}`;
   const mountIt = (): string => run(stratafs, ["mount", "-o", `lowerdir=${lower},upperdir=${upper},workdir=${work},${options}`, mnt]);
   for (const path of [base, lower, mnt]) mkdirSync(path);
   try {
@@ -100,11 +102,12 @@ function cutPower(base: string, how: Exclude<Round["trouble"], "kill">): string 
   return run("python3", ["-c", `import fcntl, os, struct, time; fd = os.open("${base}", os.O_RDONLY); print(time.monotonic_ns()); fcntl.ioctl(fd, 0x8004587d, struct.pack("I", ${flags}))`]).trim();
 }
 
+/** The heir first, which would go on; its server makes another only after a while. */
 async function killServer(mnt: string): Promise<void> {
-  const [server] = mountView(mnt).servers;
-  if (server === undefined) throw new Error("the server is not to be found: Linux 6.16 is needed");
-  process.kill(server.pid, "SIGKILL");
-  while (existsSync(`/proc/${server.pid}/fd/0`)) await delay(20);
+  const { servers, heirs } = mountView(mnt);
+  if (servers.length === 0) throw new Error("the server is not to be found: Linux 6.16 is needed");
+  for (const { pid } of [...heirs, ...servers]) process.kill(pid, "SIGKILL");
+  for (const { pid } of servers) while (existsSync(`/proc/${pid}/fd/0`)) await delay(20);
 }
 
 function look(args: readonly string[]): string[] {

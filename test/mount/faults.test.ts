@@ -271,7 +271,7 @@ while at >= 0:
 
     it("refuses an upper that was volatile when it ended badly", async () => {
       const options = `lowerdir=lower,upperdir=fs/upper,workdir=fs/work,data=${data},volatile`;
-      mount(undefined, { options: ",volatile" });
+      mount(undefined, { options: ",volatile,supervised=off" });
       expect(here("echo x > m/new && sync m/new && ls fs/work/work/incompat").stdout).to.equal("volatile\n");
       const pid = server();
       process.kill(pid, "SIGKILL");

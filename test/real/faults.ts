@@ -22,8 +22,8 @@ const counts = { passed: 0, failed: 0 };
 console.log(`seed ${values.seed}`);
 const started = Date.now();
 for (let i = 0; i < Number(values.rounds) && Date.now() - started < Number(values.minutes) * 60_000; i++) {
-  const round: Round = { ...random.pick(troubles.filter(({ trouble }) => trouble.includes(values.only))), data: random.pick(["passthrough", "cached"] as const), marks: random.below(2) === 0, loadMs: 1500 };
-  const title = `${i}: ${round.trouble}${round.filesystem === undefined ? "" : ` on ${round.filesystem}`}, ${round.data}, marks ${round.marks ? "on" : "off"}`;
+  const round: Round = { ...random.pick(troubles.filter(({ trouble }) => trouble.includes(values.only))), data: random.pick(["passthrough", "cached"] as const), marks: random.below(2) === 0, supervised: random.below(2) === 0, loadMs: 1500 };
+  const title = `${i}: ${round.trouble}${round.filesystem === undefined ? "" : ` on ${round.filesystem}`}, ${round.data}, marks ${round.marks ? "on" : "off"}${round.supervised ? ", supervised" : ""}`;
   let problems: string[];
   try {
     problems = await runRound(round, random);
