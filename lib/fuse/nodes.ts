@@ -33,6 +33,8 @@ export class NodeEntry {
   /** Opened for reading and writing in passthrough: a mapping, which outlives the open, may write to it without the kernel's fuse knowing. */
   mappedUnseen = false;
   backing: Backing | undefined = undefined;
+  /** A recorder's own. */
+  recorded = false;
 
   constructor(nodeid: number, node: object) {
     this.nodeid = nodeid;

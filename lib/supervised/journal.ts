@@ -19,7 +19,7 @@ import { native } from "../sys/binding.js";
 import { AT_EMPTY_PATH } from "../sys/flags.js";
 import { MESSAGE_SIZE } from "../fuse/wire/abi.js";
 
-const VERSION = 1;
+const VERSION = 2;
 const MAGIC = [0x61727473, 0x73666174] as const; // "stratafs"
 const AT = {
   magic: 0, version: 8, half: 12, tail: 16, reads: 32, backing: 40, generation: 48, attempts: 56, serving: 64, dying: 72, strikes: 80, pid: 88, ready: 96,
@@ -39,6 +39,8 @@ const SIZE = LOG_AT + 2 * HALF_SIZE;
 const COMPACT_ABOVE = 1024 * 1024;
 const GROUP_HEAD = 8;
 const RECORD_HEAD = 8;
+/** Bytes that are copied here sooner than by a call. */
+const SHORT = 200;
 /** Waits are long, and who kills a server from outside meets one more often than not: such a death is a small part of a strike. A power of two. */
 const WAITING = 1 / 16;
 /** FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE */
@@ -286,7 +288,9 @@ export class Journal {
     this.#need(text.length + 8);
     this.#view.setFloat64(this.#at, text.length, true);
     this.#at += 8;
-    this.#bytes.write(text, this.#at, "latin1");
+    const bytes = this.#bytes;
+    if (text.length > SHORT) bytes.write(text, this.#at, "latin1");
+    else for (let i = 0; i < text.length; i++) bytes[this.#at + i] = text.charCodeAt(i);
     this.#at += text.length;
     this.#align();
   }
@@ -295,7 +299,9 @@ export class Journal {
     this.#need(length + 8);
     this.#view.setFloat64(this.#at, length, true);
     this.#at += 8;
-    this.#bytes.set(length === bytes.length ? bytes : bytes.subarray(0, length), this.#at);
+    const to = this.#bytes;
+    if (length > SHORT) to.set(length === bytes.length ? bytes : bytes.subarray(0, length), this.#at);
+    else for (let i = 0; i < length; i++) to[this.#at + i] = bytes[i]!;
     this.#at += length;
     this.#align();
   }

@@ -20,15 +20,15 @@ export class OnceTree implements FileSystem {
   }
 
   create(parent: object, name: Name, what: NewNode, caller: Caller): object {
-    const made = this.#made(this.#recorder.unique, parent, name);
+    const made = this.#made(parent, name);
     if (made !== undefined) return made;
     this.#willMake(this.#recorder.unique, parent, name);
     return this.#tree.create(parent, name, what, caller);
   }
 
   /** The object that the process before made for this request. */
-  #made(unique: string, parent: object, name: Name): object | undefined {
-    return this.#recorder.performed.has(unique) ? this.#tree.lookup(parent, name) : undefined;
+  #made(parent: object, name: Name): object | undefined {
+    return this.#recorder.isPerformed ? this.#tree.lookup(parent, name) : undefined;
   }
 
   /** A name that is there already will be an error, and no change. */
@@ -42,9 +42,7 @@ export class OnceTree implements FileSystem {
   }
 
   link(node: object, parent: object, name: Name): object | Promise<object> {
-    const { unique } = this.#recorder;
-    const made = this.#made(unique, parent, name);
-    return made ?? this.#link(unique, node, parent, name);
+    return this.#made(parent, name) ?? this.#link(this.#recorder.unique, node, parent, name);
   }
 
   #link(unique: string, node: object, parent: object, name: Name): object | Promise<object> {
@@ -66,7 +64,7 @@ export class OnceTree implements FileSystem {
 
   #remove(parent: object, name: Name, remove: () => void): void {
     const recorder = this.#recorder;
-    if (recorder.performed.has(recorder.unique)) return;
+    if (recorder.isPerformed) return;
     if (!this.#tree.has(parent, name)) return remove();
     const node = this.#victim(parent, name);
     const lost = node === undefined ? undefined : this.#loss(node);
@@ -76,9 +74,8 @@ export class OnceTree implements FileSystem {
   }
 
   rename(from: object, oldName: Name, to: object, newName: Name, mode: RenameMode): void | Promise<void> {
-    const { unique, performed } = this.#recorder;
-    if (performed.has(unique)) return;
-    return this.#rename(unique, from, oldName, to, newName, mode);
+    if (this.#recorder.isPerformed) return;
+    return this.#rename(this.#recorder.unique, from, oldName, to, newName, mode);
   }
 
   #rename(unique: string, from: object, oldName: Name, to: object, newName: Name, mode: RenameMode): void | Promise<void> {
@@ -121,7 +118,7 @@ export class OnceTree implements FileSystem {
   setXattr(node: object, key: string, value: Uint8Array | undefined, only?: "create" | "replace"): void | Promise<void> {
     const recorder = this.#recorder;
     if (value !== undefined && only !== "create") return this.#settled(node, this.#tree.setXattr(node, key, value, only));
-    if (recorder.performed.has(recorder.unique)) return;
+    if (recorder.isPerformed) return;
     // Only where it will change something; a copy-up that goes before it may wait, and shows nothing.
     if ((this.#tree.getXattr(node, key) === undefined) !== (value === undefined)) {
       recorder.intend(recorder.unique, (numberOf) => ({ op: "setXattr", node: numberOf(node), key, removes: value === undefined }));

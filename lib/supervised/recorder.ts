@@ -8,18 +8,9 @@
 import type { NodeEntry, NodeTable } from "../fuse/nodes.js";
 import type { Recorder } from "../fuse/recorder.js";
 import { FUSE_UNIQUE_RESEND, OUT_HEADER } from "../fuse/wire/abi.js";
-import type { LastingFileSystem, Nameless } from "../vfs.js";
+import type { LastingFileSystem, Named, Nameless } from "../vfs.js";
 import { ANSWER, COUNTERS, ENTRY, FORGOTTEN, GONE, INTENT, type Journal, NODE, NOTE, PERFORMED } from "./journal.js";
-
-/** What is about to be done to names, in numbers of known objects. `lost` is what finds an object that loses its last name. */
-export type Intent =
-  | { readonly op: "make"; readonly dir: number; readonly name: string }
-  | { readonly op: "remove"; readonly dir: number; readonly name: string; readonly node: number; readonly lost: Nameless | undefined }
-  | {
-    readonly op: "rename"; readonly dir: number; readonly name: string; readonly toDir: number; readonly toName: string; readonly exchange: boolean;
-    readonly node: number; readonly target: number; readonly targetIdentity: number; readonly lost: Nameless | undefined;
-  }
-  | { readonly op: "setXattr"; readonly node: number; readonly key: string; readonly removes: boolean };
+import { type Intent, ROOT, writeIntent, writeNameless } from "./words.js";
 
 /** A known object of the tree. */
 export interface Known {
@@ -31,9 +22,10 @@ export interface Known {
   uses: number;
   /** While it has no name. */
   nameless: Nameless | undefined;
+  /** A list of this one alone, as the `dirs` of what is in it and nowhere else. */
+  alone: readonly Known[] | undefined;
 }
 
-export const ROOT = 1;
 const NOTHING: readonly Known[] = [];
 /** Deaths in one request after which it is answered EIO instead. */
 const STRIKES = 3;
@@ -48,18 +40,16 @@ export class MountRecorder implements Recorder {
   readonly performed = new Set<string>();
   /** The last answer of the process before, which may not have been sent. */
   earlier: { readonly unique: string; readonly bytes: Uint8Array } | undefined;
-  /** The request being performed. */
-  unique = "";
   readonly #tree: LastingFileSystem;
   readonly #known = new Map<object, Known>();
   readonly #notes = new Map<string, string>();
   readonly #entries = new Set<NodeEntry>();
   readonly #renamed = new Set<object>();
-  /** Entries that are counted in `uses`. */
-  readonly #counted = new WeakSet<NodeEntry>();
   readonly #gaveUp: (reason: Error) => void;
   #nodes: NodeTable | undefined;
   #nextId = ROOT + 1;
+  #uniqueLo = 0;
+  #uniqueHi = 0;
   #broken = false;
   #fresh = true;
 
@@ -68,7 +58,7 @@ export class MountRecorder implements Recorder {
     this.journal = journal;
     this.#tree = tree;
     this.#gaveUp = gaveUp;
-    this.#known.set(tree.root, { id: ROOT, node: tree.root, dirs: NOTHING, uses: 1, nameless: undefined });
+    this.#known.set(tree.root, { id: ROOT, node: tree.root, dirs: NOTHING, uses: 1, nameless: undefined, alone: undefined });
     tree.takeNotes();
   }
 
@@ -77,9 +67,20 @@ export class MountRecorder implements Recorder {
     this.#nodes = nodes;
   }
 
+  /** The request being performed. */
+  get unique(): string {
+    return `${this.#uniqueLo} ${this.#uniqueHi}`;
+  }
+
+  /** Whether the process before has made the change of the request that is being performed. */
+  get isPerformed(): boolean {
+    return this.performed.size > 0 && this.performed.has(this.unique);
+  }
+
   begin(uniqueLo: number, uniqueHi: number, sentBefore: boolean): Uint8Array | undefined {
     const { journal } = this;
-    this.unique = `${uniqueLo} ${uniqueHi}`;
+    this.#uniqueLo = uniqueLo;
+    this.#uniqueHi = uniqueHi;
     journal.serving(uniqueLo, uniqueHi);
     if (!sentBefore) return undefined;
     if (this.earlier?.unique === this.unique) return this.earlier.bytes;
@@ -131,10 +132,10 @@ export class MountRecorder implements Recorder {
   intend(unique: string, intent: (numberOf: (node: object) => number) => Intent): void {
     if (this.#broken) return;
     this.#attempt(() => {
-      const words = JSON.stringify(intent((node) => this.#know(node).id));
+      const announced = intent((node) => this.#know(node).id);
       this.journal.record(INTENT);
       this.journal.text(unique);
-      this.journal.text(words);
+      writeIntent(this.journal, announced);
       this.journal.commit();
     });
   }
@@ -164,14 +165,14 @@ export class MountRecorder implements Recorder {
 
   /** An object as the process before knew it; its directories first, one that was not found first is left out. */
   restore(id: number, node: object, dirs: readonly object[], nameless: Nameless | undefined): void {
-    const known: Known = { id, node, dirs: dirs.map((dir) => this.#known.get(dir)).filter((dir) => dir !== undefined), uses: 0, nameless };
+    const known: Known = { id, node, dirs: dirs.map((dir) => this.#known.get(dir)).filter((dir) => dir !== undefined), uses: 0, nameless, alone: undefined };
     for (const dir of known.dirs) dir.uses++;
     this.#known.set(node, known);
   }
 
   restoredEntry(entry: NodeEntry): void {
     this.#known.get(entry.node)!.uses++;
-    this.#counted.add(entry);
+    entry.recorded = true;
   }
 
   restoredNote(note: string): void {
@@ -209,7 +210,8 @@ export class MountRecorder implements Recorder {
         journal.record(GONE);
         journal.number(entry.nodeid);
         const known = this.#known.get(entry.node);
-        if (known !== undefined && this.#counted.delete(entry)) this.#release(known);
+        if (known !== undefined && entry.recorded) this.#release(known);
+        entry.recorded = false;
       }
     }
     this.#entries.clear();
@@ -231,8 +233,8 @@ export class MountRecorder implements Recorder {
 
   #entry(entry: NodeEntry, known: Known): void {
     const { journal } = this;
-    if (!this.#counted.has(entry)) {
-      this.#counted.add(entry);
+    if (!entry.recorded) {
+      entry.recorded = true;
       known.uses++;
     }
     const { backing } = entry;
@@ -253,7 +255,7 @@ export class MountRecorder implements Recorder {
   #know(node: object): Known {
     const present = this.#known.get(node);
     if (present !== undefined) return present;
-    const made: Known = { id: this.#nextId++, node, dirs: NOTHING, uses: 0, nameless: undefined };
+    const made: Known = { id: this.#nextId++, node, dirs: NOTHING, uses: 0, nameless: undefined, alone: undefined };
     this.#known.set(node, made);
     this.#names(made);
     return made;
@@ -263,7 +265,7 @@ export class MountRecorder implements Recorder {
     if (known.id === ROOT) return;
     const { journal } = this;
     const names = this.#tree.namesOf(known.node);
-    const dirs = names.map(({ dir }) => this.#know(dir));
+    const dirs = this.#dirsOf(names);
     for (const dir of dirs) dir.uses++;
     for (const dir of known.dirs) this.#release(dir);
     known.dirs = dirs;
@@ -277,11 +279,17 @@ export class MountRecorder implements Recorder {
     journal.number(known.id);
     journal.number(this.#tree.numberOf(known.node));
     journal.number(names.length);
-    names.forEach(({ name }, i) => {
+    for (let i = 0; i < names.length; i++) {
       journal.number(dirs[i]!.id);
-      journal.text(name);
-    });
-    if (known.nameless !== undefined) journal.text(JSON.stringify(known.nameless));
+      journal.text(names[i]!.name);
+    }
+    if (known.nameless !== undefined) writeNameless(journal, known.nameless);
+  }
+
+  #dirsOf(names: readonly Named[]): readonly Known[] {
+    if (names.length !== 1) return names.map(({ dir }) => this.#know(dir));
+    const dir = this.#know(names[0]!.dir);
+    return (dir.alone ??= [dir]);
   }
 
   /** One use less of a known object. Without any it is known no more, and then its directories are used less. */

@@ -4,8 +4,6 @@
  * by its names or by what stands for them; the entries are entered; what was only on the way to them is let go.
  * An object that cannot be found (somebody else has changed a layer) is left out: its users get ESTALE.
  */
-import { FsError } from "../base/errors.js";
-import { isComponent } from "../base/name.js";
 import type { Channel } from "../fuse/channel.js";
 import type { NodeEntry } from "../fuse/nodes.js";
 import type { Resumption } from "../fuse/recorder.js";
@@ -13,7 +11,8 @@ import type { Session } from "../fuse/session.js";
 import { MESSAGE_SIZE, OUT_HEADER } from "../fuse/wire/abi.js";
 import type { LastingFileSystem, Name, Nameless } from "../vfs.js";
 import { ANSWER, COUNTERS, ENTRY, FORGOTTEN, GONE, INTENT, type Journal, NODE, NOTE, PERFORMED, type RecordReader } from "./journal.js";
-import { FLAG, type Intent, type MountRecorder, ROOT, uniqueOf } from "./recorder.js";
+import { FLAG, type MountRecorder, uniqueOf } from "./recorder.js";
+import { componentIn, type Intent, malformed, readIntent, readNameless, ROOT } from "./words.js";
 
 interface EntryRecord {
   readonly nodeid: number;
@@ -75,8 +74,8 @@ function readRecord(state: Remembered, record: RecordReader): void {
     case NODE: {
       const id = record.whole(ROOT);
       const ino = record.whole();
-      const names = Array.from({ length: record.count() }, () => ({ dir: record.whole(ROOT), name: componentIn(record.text()) }));
-      const nameless = names.length > 0 ? undefined : namelessIn(parsed(record.text()));
+      const names = Array.from({ length: record.count() }, () => ({ dir: record.whole(ROOT), name: componentIn(record) }));
+      const nameless = names.length > 0 ? undefined : readNameless(record);
       state.nodes.set(id, { ino, names, nameless });
       state.nextId = Math.max(state.nextId, id + 1);
       return;
@@ -91,7 +90,7 @@ function readRecord(state: Remembered, record: RecordReader): void {
       return;
     }
     case INTENT:
-      state.intents.set(record.text(), intentIn(parsed(record.text())));
+      state.intents.set(record.text(), readIntent(record));
       return;
     case PERFORMED:
       state.performed.add(record.text());
@@ -109,58 +108,6 @@ function readRecord(state: Remembered, record: RecordReader): void {
     default:
       malformed(`a record of kind ${record.kind}`);
   }
-}
-
-function malformed(what: string): never {
-  throw new FsError("EIO", "journal", `holds ${what} that nobody writes`);
-}
-
-function componentIn(name: unknown): string {
-  return typeof name === "string" && isComponent(name) ? name : malformed("a name");
-}
-
-type Fields = Readonly<Record<string, unknown>>;
-
-/** The object that `text` is as JSON. */
-function parsed(text: string): Fields {
-  try {
-    const value: unknown = JSON.parse(text);
-    if (typeof value === "object" && value !== null) return value as Fields;
-  } catch {
-    // Said below.
-  }
-  return malformed("words");
-}
-
-function numberIn(fields: Fields, name: string, least: number): number {
-  const value = fields[name];
-  return Number.isInteger(value) && (value as number) >= least ? (value as number) : malformed(name);
-}
-
-function namelessIn(fields: Fields): Nameless {
-  const { path, metacopy } = fields;
-  if (typeof path !== "string" || typeof metacopy !== "boolean") return malformed("an object without names");
-  return { type: numberIn(fields, "type", 0), ino: numberIn(fields, "ino", 0), fd: numberIn(fields, "fd", -1), layer: numberIn(fields, "layer", 0), path, metacopy };
-}
-
-function intentIn(fields: Fields): Intent {
-  const { op, key, removes, exchange, lost: words } = fields;
-  if (op === "setXattr") {
-    if (typeof key !== "string" || typeof removes !== "boolean") return malformed("an intent");
-    return { op, node: numberIn(fields, "node", ROOT), key, removes };
-  }
-  const dir = numberIn(fields, "dir", ROOT);
-  const name = componentIn(fields["name"]);
-  if (op === "make") return { op, dir, name };
-  // 0 for an object that is not known.
-  const node = numberIn(fields, "node", 0);
-  const lost = words === undefined ? undefined : typeof words === "object" && words !== null ? namelessIn(words as Fields) : malformed("an intent");
-  if (op === "remove") return { op, dir, name, node, lost };
-  if (op !== "rename" || typeof exchange !== "boolean") return malformed("an intent");
-  return {
-    op, dir, name, toDir: numberIn(fields, "toDir", ROOT), toName: componentIn(fields["toName"]), exchange, node, target: numberIn(fields, "target", 0),
-    targetIdentity: numberIn(fields, "targetIdentity", 0), lost,
-  };
 }
 
 /** Puts `session`, which has not started, in the state of the one before it. */
