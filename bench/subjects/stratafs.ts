@@ -45,6 +45,8 @@ function dataMode(mode: "passthrough" | "cached"): MountSubject {
 export const stratafsSubjects: readonly MountSubject[] = [
   dataMode("passthrough"),
   dataMode("cached"),
+  stratafs("stratafs-alone-passthrough", "stratafs, data=passthrough, mounted so that it ends with its server", "data=passthrough,supervised=off"),
+  stratafs("stratafs-alone-cached", "stratafs, data=cached, mounted so that it ends with its server", "data=cached,supervised=off"),
   stratafs("stratafs-uring-passthrough", "stratafs, data=passthrough, requests through an io_uring", "data=passthrough,channel=uring"),
   stratafs("stratafs-uring-cached", "stratafs, data=cached, requests through an io_uring", "data=cached,channel=uring"),
   stratafs("stratafs-fuse-native", "stratafs on the fuse-native host", "host=fuse-native"),

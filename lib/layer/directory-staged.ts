@@ -44,7 +44,6 @@ export class DirectoryStaged implements StagedNode {
   private readonly host: StagingHost;
   private readonly name: string;
   private readonly attr: Attr;
-  /** Keys that a change of owner or mode would drop or alter: set after it. */
   /** A regular file's own descriptor, until it is published or discarded; -1 for others, which are reached by name. */
   private fd = -1;
   /** What it was made with is what it shall have; else finish() gives it. */
