@@ -3,7 +3,7 @@
  * Always true: it is on the upper's filesystem and mount, one process uses it at a time (flock), and what stands in it is rubbish
  * or in use by this process, but for `incompat/`, which says that an earlier mount did not sync.
  */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { FsError, check, errnoOf } from "../base/errors.js";
 import { O_RDONLY, S_IFDIR, S_IFREG, isDirectory } from "../base/mode.js";
 import { pathBytes } from "../base/name.js";
@@ -252,16 +252,31 @@ function lock(fd: number, what: string): void {
   check(result, "flock", `of ${what}`);
 }
 
-/** " by process 123", where the system tells. Lines of /proc/locks: `1: FLOCK  ADVISORY  WRITE 123 08:01:456 0 EOF`. */
+/** " by process 123", where the system tells. The process that took the lock may be gone, and the lock inherited: then one that has it open now. */
 function holderOf(fd: number): string {
   try {
     const { ino } = statFd(fd);
-    const held = readFileSync("/proc/locks", "latin1").split("\n").find((line) => line.includes("FLOCK") && line.includes(`:${ino} `));
-    const pid = held?.trim().split(/\s+/)[4];
-    return pid === undefined || pid === "-1" || pid === "0" ? "" : ` by process ${pid}`;
+    const pid = lockIn("/proc/locks", ino);
+    if (pid === undefined) return "";
+    const holder = [pid, ...readdirSync("/proc").filter((name) => /^\d+$/.test(name))].find((one) => hasLock(one, ino));
+    return holder === undefined ? "" : ` by process ${holder}`;
   } catch {
     return "";
   }
+}
+
+function hasLock(pid: string, ino: number): boolean {
+  try {
+    return readdirSync(`/proc/${pid}/fdinfo`).some((fd) => lockIn(`/proc/${pid}/fdinfo/${fd}`, ino) !== undefined);
+  } catch {
+    return false; // Gone, or not ours to look at.
+  }
+}
+
+/** Who took a lock on the inode, from lines as `1: FLOCK  ADVISORY  WRITE 123 08:01:456 0 EOF`; in fdinfo with `lock:` before them. */
+function lockIn(path: string, ino: number): string | undefined {
+  const held = readFileSync(path, "latin1").split("\n").find((line) => line.includes("FLOCK") && line.includes(`:${ino} `));
+  return held === undefined ? undefined : /WRITE +(-?\d+)/.exec(held)?.[1];
 }
 
 function openWork(workdir: number, path: string): number {

@@ -1,6 +1,7 @@
 import { expect } from "chai";
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, readFileSync, symlinkSync } from "node:fs";
+import { mountView } from "../../lib/index.js";
 import { call, command, Ground, isRoot, shell, stratafs } from "./command.js";
 
 const layers = { "a/one": "1\n", "b/two": "2\n", "b/dir/three": "3\n", "upper/": "", "work/": "", "m/": "" };
@@ -196,8 +197,14 @@ describe("stratafs mount", function () {
       process.kill(first!, "SIGKILL");
       await until(() => !existsSync(`/proc/${first}/fd/0`));
       const { stdout, stderr } = shell("cat m/one", here());
-      if (lasts) expect(stdout, options).to.equal("1\n");
-      else expect(stderr, options).to.match(/not connected|Software caused connection abort/);
+      if (lasts) {
+        expect(stdout, options).to.equal("1\n");
+        const { stderr: refused } = command(["mount", "-o", STACK, "b"], here());
+        const { servers, heirs } = mountView(ground.at("m"));
+        const holder = Number(/^stratafs: EBUSY[^\n]*is in use by process (\d+)\n$/.exec(refused)?.[1]);
+        expect([...servers, ...heirs].map(({ pid }) => pid), "who has inherited the lock is named").to.include(holder);
+      }
+      if (!lasts) expect(stderr, options).to.match(/not connected|Software caused connection abort/);
       expect(shell(`umount m`, here()).status).to.equal(0);
       await until(() => daemons().length === 0);
     }
