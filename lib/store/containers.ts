@@ -226,7 +226,7 @@ function encodeContainer({ name, image, layers, config, createdMs, temporary }: 
 function decodeContainer(text: string, path: string, expected: string): Container {
   let fields: Record<string, unknown>;
   try {
-    fields = JSON.parse(text) as Record<string, unknown>;
+    fields = (JSON.parse(text) as Record<string, unknown> | null) ?? {};
   } catch (error) {
     throw new StoreError("ERR_STORE_DAMAGED", `${path}: expected a JSON document`, { cause: error });
   }

@@ -41,7 +41,7 @@ export function encodeRef(ref: ImageRef): Buffer {
 export function decodeRef(text: string, path: string): ImageRef {
   let fields: Record<string, unknown>;
   try {
-    fields = JSON.parse(text) as Record<string, unknown>;
+    fields = (JSON.parse(text) as Record<string, unknown> | null) ?? {};
   } catch (error) {
     throw new StoreError("ERR_STORE_DAMAGED", `${path}: expected a JSON document`, { cause: error });
   }
