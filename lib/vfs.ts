@@ -38,6 +38,13 @@ export interface DirEntry {
  */
 export interface FileSystem<N extends object = object> {
   readonly root: N;
+  /** Whose call the next one is, for giveUp(); 0, or undefined: nobody's. Set by who calls, for each call, and 0 again after it. */
+  asker?: number;
+  /**
+   * The asker's call that waits has nobody who wants it any more: nothing of it that is not done yet will be done, and its promise rejects EINTR, in
+   * its time. False when there is none, or it waits for something that does not end sooner; then nothing has changed.
+   */
+  giveUp?(asker: number): boolean;
   /** The same node for every name of the same object. */
   lookup(parent: N, name: Name): N | undefined;
   /** `parent` of a directory; the root's is the root. Undefined when it was removed. */
@@ -102,6 +109,10 @@ export interface Nameless {
 
 /** A tree whose nodes can be found again by the next process that serves it (lib/supervised). Nothing here waits but `ready…`. */
 export interface LastingFileSystem<N extends object = object> extends FileSystem<N> {
+  asker: number;
+  giveUp(asker: number): boolean;
+  /** What goes on after a wait, as the asker of now. */
+  after<T>(wait: Promise<void>, goOn: () => T | Promise<T>): Promise<T>;
   /** Whether the directory has the name; takes hold of nothing. */
   has(dir: N, name: Name): boolean;
   /** The node called so, if somebody uses it. */

@@ -70,10 +70,12 @@ export interface NativeBinding {
    * mode b in directory a: `bytes` are records {u32 length of the body, u32 length of the name with its NUL, name, body}, little-endian; ends at the
    * first that cannot be made, of which nothing stays; 6 ioctl FIDEDUPERANGE: b shares the
    * `d` bytes (less than 2 GiB) at `c` of a; the result is how many, 0 when they differ. Else 0 or a negative errno; -ECANCELED
-   * when the environment ends. Returns the job's id (> 0). `bytes` is copied. */
+   * when the environment ends or cancelJob() was in time. Returns the job's id (> 0). `bytes` is copied. */
   startJob(kind: number, a: number, b: number, c: number, bytes?: Uint8Array, d?: number): number;
   /** Blocks until the work of a job is done. Its result comes to the handler later, as always. */
   waitJob(id: number): number;
+  /** A job that has not begun will not; what copies, removes or makes many things ends at the next of them, a copy after 16 MiB; the rest is finished. */
+  cancelJob(id: number): number;
 
   // ── mounts and FUSE ──
   mount(source: string, target: string, type: string, flags: number, data: string): number;
@@ -155,6 +157,11 @@ export interface NativeBinding {
    * -EAGAIN while there is none (while it is still being read, this question is dropped).
    */
   lookAt(tid: number): number;
+  /**
+   * Asks, without waiting, whether thread `tid` (as seen in /proc) is being killed: whether a SIGKILL waits for it, which is what the kernel makes of
+   * every fatal signal. Returns the answer to the question before, once, as 2 tid + 1 for yes and 2 tid for no; -EAGAIN as lookAt().
+   */
+  isKilled(tid: number): number;
   /** Keeps the calling thread on one processor; -1 lets it go wherever it was allowed to before. -EINVAL for one that was not allowed. */
   runOn(cpu: number): number;
   /** prctl(PR_SET_PDEATHSIG) for this process's parent thread. */

@@ -82,7 +82,9 @@ function linesOf(view: MountView, answer: ServerStatus | string): string[] {
   line("channel", `${channel}, FUSE ${protocol}`);
   line("served", `${total} requests: ${most.map(([name, count]) => `${count} ${name}`).join(", ")}${Object.keys(served).length > most.length ? ", …" : ""}`);
   line("waiting", `${waitingText(view.waiting)}; ${waitingCount} in the server${waitingCount > 0 ? ":" : ""}`);
-  for (const { operation, nodeid, forMs } of waiting) lines.push(`            ${operation} of nodeid ${nodeid} for ${(forMs / 1000).toFixed(1)} s`);
+  for (const { operation, nodeid, forMs, interrupted } of waiting) {
+    lines.push(`            ${operation} of nodeid ${nodeid} for ${(forMs / 1000).toFixed(1)} s${interrupted ? ", its caller has had a signal" : ""}`);
+  }
   return lines;
 }
 

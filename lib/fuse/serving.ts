@@ -37,6 +37,8 @@ export interface Serving {
   /** Ends the session's hopes: this kernel cannot be served, `message` says why. */
   refuse(message: string): void;
   readonly policyOptions: PolicyOptions;
+  /** The caller of this request has had a signal. */
+  interrupted(uniqueLo: number, uniqueHi: number): void;
   /** What this server says of itself to its owner. */
   status(): ServerStatus;
   /** Tells the kernel at once that the attributes of `entry` are out of date. Before the answer's body is encoded, and for an inode that the kernel knows. */

@@ -2,8 +2,9 @@
  * A session: serves one tree to one kernel connection until it ends.
  * Always true: every request is answered once, if its kind is answered at all; no request throws out of here; an answer may be the last
  * thing that keeps a node alive, so nothing of the request is touched after it is sent.
- * Waiting: an operation may promise its answer; it is finished when the promise resolves, whatever came between. Requests are served
- * without a thread pool, so that clients that fill libuv's pool cannot stall the mount they are waiting for.
+ * Waiting: an operation may promise its answer; it is finished when the promise resolves, whatever came between; or, with EINTR and before that,
+ * when its caller is being killed and the tree gives it up (interrupts.ts). Requests are served without a thread pool, so that clients that fill
+ * libuv's pool cannot stall the mount they are waiting for.
  */
 import { errnoFrom, errnoOf, FsError } from "../base/errors.js";
 import { native } from "../sys/binding.js";
@@ -13,6 +14,7 @@ import type { FileSystem } from "../vfs.js";
 import type { Channel } from "./channel.js";
 import { Counters } from "./counters.js";
 import { OpenFiles } from "./files.js";
+import { Interrupts } from "./interrupts.js";
 import { Listings } from "./listings.js";
 import { NodeTable, type NodeEntry } from "./nodes.js";
 import { operations, type TableEntry } from "./operations/table.js";
@@ -34,12 +36,13 @@ export interface SessionOptions extends PolicyOptions {
   /** One line for whoever runs the mount; default: standard error. */
   readonly log?: (message: string) => void;
   /** The calls used besides the channel's; tests give their own. */
-  readonly binding?: Pick<NativeBinding, "statx" | "copyRange">;
+  readonly binding?: Pick<NativeBinding, "statx" | "copyRange" | "isKilled">;
   /** Told of all that another process would need to go on with this session. */
   readonly recorder?: Recorder;
 }
 
 const EIO = -errnoOf("EIO");
+const EINTR = -errnoOf("EINTR");
 const EINVAL = -errnoOf("EINVAL");
 const ENOSYS = -errnoOf("ENOSYS");
 const EOPNOTSUPP = -errnoOf("EOPNOTSUPP");
@@ -48,11 +51,22 @@ const AT_EMPTY_PATH = 0x1000;
 const SHOWN_WAITING = 16;
 /** Linux 6.18. */
 const MINOR_OF_PRUNE = 45;
+/** Interrupts kept of requests that do not wait. Nearly all have been answered; with rings one may still be to come. */
+const KEPT_INTERRUPTS = 64;
+const TWO_32 = 0x1_0000_0000;
 
 interface PendingRequest {
-  readonly operation: string;
+  readonly operation: TableEntry;
   readonly nodeid: number;
+  readonly uniqueLo: number;
+  readonly uniqueHi: number;
+  /** What the tree knows it by. */
+  readonly asker: number;
+  readonly tid: number;
   readonly sinceMs: number;
+  interrupted: boolean;
+  /** Its caller has EINTR already. */
+  answered: boolean;
 }
 
 export class Session implements Serving {
@@ -62,7 +76,7 @@ export class Session implements Serving {
   readonly listings: Listings;
   readonly backings: Backings;
   readonly channel: Channel;
-  readonly native: Pick<NativeBinding, "statx" | "copyRange">;
+  readonly native: Pick<NativeBinding, "statx" | "copyRange" | "isKilled">;
   readonly request = new Request();
   readonly reply = new Reply();
   readonly policyOptions: PolicyOptions;
@@ -76,6 +90,9 @@ export class Session implements Serving {
   readonly #stale: NodeEntry[] = [];
   /** Operations that have promised their answer, in the order in which they came. */
   readonly #pending = new Set<PendingRequest>();
+  readonly #interrupts: Interrupts<PendingRequest>;
+  /** Askers that were interrupted and do not wait, the oldest first. */
+  readonly #early = new Set<number>();
   readonly #startedMs = performance.now();
   readonly #recorder: Recorder | undefined;
   readonly #relief: Relief;
@@ -91,6 +108,7 @@ export class Session implements Serving {
     this.channel = channel;
     this.policyOptions = channel.wants2 === undefined ? options : { ...options, channelWants2: channel.wants2 };
     this.native = options.binding ?? native;
+    this.#interrupts = new Interrupts(this.native, (pending) => this.#giveUp(pending));
     this.#log = carefully(options.log ?? ((message) => process.stderr.write(`stratafs: ${message}\n`)));
     this.files = new OpenFiles(tree, Math.max(16, options.openFiles ?? defaultOpenFiles()));
     const { recorder } = options;
@@ -154,8 +172,10 @@ export class Session implements Serving {
     const { policy, channel, nodes, files } = this;
     const nowMs = performance.now();
     const waiting: WaitingRequest[] = [];
-    for (const { operation, nodeid, sinceMs } of this.#pending) {
-      if (waiting.push({ operation, nodeid, forMs: Math.round(nowMs - sinceMs) }) === SHOWN_WAITING) break;
+    let waitingCount = 0;
+    for (const { operation, nodeid, sinceMs, interrupted, answered } of this.#pending) {
+      if (answered || ++waitingCount > SHOWN_WAITING) continue;
+      waiting.push({ operation: operation.name, nodeid, forMs: Math.round(nowMs - sinceMs), interrupted });
     }
     return {
       data: policy.passthrough ? "passthrough" : policy.writeback ? "cached" : "plain",
@@ -167,7 +187,7 @@ export class Session implements Serving {
       openFiles: files.size,
       served: this.counters(),
       waiting,
-      waitingCount: this.#pending.size,
+      waitingCount,
     };
   }
 
@@ -197,6 +217,27 @@ export class Session implements Serving {
     this.#stale.push(entry);
   }
 
+  interrupted(uniqueLo: number, uniqueHi: number): void {
+    const asker = askerOf(uniqueLo, uniqueHi);
+    for (const pending of this.#pending) if (pending.asker === asker) return this.#interrupted(pending);
+    this.#early.add(asker);
+    if (this.#early.size > KEPT_INTERRUPTS) this.#early.delete(this.#early.values().next().value!);
+  }
+
+  #interrupted(pending: PendingRequest): void {
+    pending.interrupted = true;
+    this.#interrupts.add(pending);
+  }
+
+  /** The caller is being killed: it is answered now if what it waits for can be given up, or if only its caller has a use for the answer. */
+  #giveUp(pending: PendingRequest): void {
+    const { operation, uniqueLo, uniqueHi, asker } = pending;
+    if (this.tree.giveUp?.(asker) !== true && !operation.idle) return;
+    this.#interrupts.drop(pending);
+    pending.answered = true;
+    this.#finish(EINTR, operation, uniqueLo, uniqueHi);
+  }
+
   #serve(bytes: Buffer, length: number): void {
     const { request } = this;
     const whole = request.parse(bytes, length);
@@ -214,42 +255,56 @@ export class Session implements Serving {
       if (answer !== undefined) return this.#repeat(answer, uniqueHi);
     }
     const { nodeid } = request;
+    this.tree.asker = askerOf(uniqueLo, uniqueHi);
     let outcome: Outcome;
     try {
       outcome = operation.run(this);
     } catch (error) {
       outcome = this.#failure(error, operation, nodeid);
     }
-    this.#finish(outcome, operation, nodeid, uniqueLo, uniqueHi);
+    this.tree.asker = 0;
+    if (typeof outcome === "number") this.#finish(outcome, operation, uniqueLo, uniqueHi);
+    else this.#begin(outcome, operation, nodeid, uniqueLo, uniqueHi);
   }
 
-  #finish(outcome: Outcome, operation: TableEntry, nodeid: number, uniqueLo: number, uniqueHi: number): void {
-    if (typeof outcome !== "number") {
-      this.#wait(outcome, operation, nodeid, uniqueLo, uniqueHi);
-      return;
-    }
+  #finish(outcome: number, operation: TableEntry, uniqueLo: number, uniqueHi: number): void {
     if (outcome !== NO_REPLY && operation.answered) this.#answer(operation.once, uniqueLo, uniqueHi, outcome);
     this.#recorder?.ended();
     if (this.#stale.length > 0) this.#notify();
     this.#relief.served(this.nodes.next);
   }
 
-  #wait(promise: Promise<() => Outcome>, operation: TableEntry, nodeid: number, uniqueLo: number, uniqueHi: number): void {
-    const pending: PendingRequest = { operation: operation.name, nodeid, sinceMs: performance.now() };
+  /** Waits for the request that has just been read. */
+  #begin(promise: Promise<() => Outcome>, operation: TableEntry, nodeid: number, uniqueLo: number, uniqueHi: number): void {
+    const asker = askerOf(uniqueLo, uniqueHi);
+    const { pid: tid } = this.request.caller;
+    const pending: PendingRequest = { operation, nodeid, uniqueLo, uniqueHi, asker, tid, sinceMs: performance.now(), interrupted: false, answered: false };
     this.#pending.add(pending);
-    const settled = (next: () => Outcome): void => {
-      let outcome: Outcome;
-      try {
-        outcome = next();
-      } catch (error) {
-        outcome = this.#failure(error, operation, nodeid);
-      }
-      this.#finish(outcome, operation, nodeid, uniqueLo, uniqueHi);
-      this.#pending.delete(pending);
-      if (this.#pending.size === 0) this.#whenIdle?.();
-      this.#closeWhenIdle();
-    };
-    promise.then(settled, (error: unknown) => settled(() => this.#failure(error, operation, nodeid)));
+    if (this.#early.delete(asker)) this.#interrupted(pending);
+    this.#wait(promise, pending);
+  }
+
+  #wait(promise: Promise<() => Outcome>, pending: PendingRequest): void {
+    const { operation, nodeid } = pending;
+    promise.then((next) => this.#settled(next, pending), (error: unknown) => this.#settled(() => this.#failure(error, operation, nodeid), pending));
+  }
+
+  #settled(next: () => Outcome, pending: PendingRequest): void {
+    const { operation, nodeid, uniqueLo, uniqueHi, asker } = pending;
+    this.tree.asker = asker;
+    let outcome: Outcome;
+    try {
+      outcome = next();
+    } catch (error) {
+      outcome = this.#failure(error, operation, nodeid);
+    }
+    this.tree.asker = 0;
+    if (typeof outcome !== "number") return this.#wait(outcome, pending);
+    if (!pending.answered) this.#finish(outcome, operation, uniqueLo, uniqueHi);
+    this.#pending.delete(pending);
+    this.#interrupts.drop(pending);
+    if (this.#pending.size === 0) this.#whenIdle?.();
+    this.#closeWhenIdle();
   }
 
   /** The errno to answer with. ENOSYS would be remembered for the whole connection, so a tree cannot send it. */
@@ -316,6 +371,11 @@ export class Session implements Serving {
     if (this.#error === undefined) this.#settleClosed.resolve();
     else this.#settleClosed.reject(this.#error);
   }
+}
+
+/** A request's number, the same when it is sent again. They count up from 1. */
+function askerOf(uniqueLo: number, uniqueHi: number): number {
+  return ((uniqueHi & ~FUSE_UNIQUE_RESEND) >>> 0) * TWO_32 + uniqueLo;
 }
 
 function isForget(bytes: Buffer): boolean {

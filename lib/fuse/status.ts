@@ -37,6 +37,8 @@ export interface WaitingRequest {
   readonly operation: string;
   readonly nodeid: number;
   readonly forMs: number;
+  /** Its caller has had a signal. */
+  readonly interrupted: boolean;
 }
 
 /** What the kernel and /proc say. */

@@ -3,16 +3,17 @@
  * Durable before it settles, but for a reflink, which the filesystem's journal orders before the rename that shows it: a crash leaves both
  * or no name, never a name without the data. Kernel overlayfs does the same.
  * Waiting: large copies and the sync that follows run as jobs, so that the mount goes on answering; small ones are done at once,
- * and all of them where the upper is "blocking".
+ * and all of them where the upper is "blocking". A copy that waits may be stopped, and then rejects ECANCELED; a sync that has begun is finished.
  */
-import { check, errnoName } from "../base/errors.js";
+import { FsError, check, errnoName } from "../base/errors.js";
 import { native } from "../sys/binding.js";
 import { SEEK_DATA, SEEK_HOLE } from "../sys/flags.js";
-import { copyJob } from "../sys/jobs.js";
+import { startCopy } from "../sys/jobs.js";
 import { statFd } from "../sys/statx.js";
 import { syncNow } from "./durability.js";
 import type { Durability } from "./durability.js";
 import type { Backing } from "./layer.js";
+import type { Stop } from "./stop.js";
 
 /** Up to here a copy takes less time than handing it over. */
 const SMALL = 1 << 20;
@@ -22,7 +23,7 @@ const TURN = 16 << 20;
 const zeros = Buffer.alloc(CHUNK);
 
 /** Makes `to` (empty, or of holes) the first `size` bytes of `source`; both stay the caller's, and open until this settles. */
-export function copyData(source: Backing, to: number, size: number, durability: Durability): void | Promise<void> {
+export function copyData(source: Backing, to: number, size: number, durability: Durability, stop?: Stop): void | Promise<void> {
   if (size === 0) {
     check(native.ftruncate(to, 0), "truncate");
     return;
@@ -32,14 +33,24 @@ export function copyData(source: Backing, to: number, size: number, durability: 
     if (statFd(to).size !== size) check(native.ftruncate(to, size), "truncate");
     return;
   }
-  const settled = copyBytes(source, to, size, durability === "blocking");
-  return settled === undefined ? syncNow(to, "data", durability) : settled.then(() => syncNow(to, "data", durability));
+  const settled = copyBytes(source, to, size, durability === "blocking", stop);
+  if (settled === undefined) return syncNow(to, "data", durability);
+  return settled.then(() => {
+    checkStop(stop);
+    return syncNow(to, "data", durability);
+  });
 }
 
-function copyBytes(source: Backing, to: number, size: number, atOnce: boolean): void | Promise<void> {
-  if (source.fd < 0) return copyFromMemory(source, to, size, atOnce);
-  if (size > SMALL && !atOnce) return copyJob(source.fd, to, size);
-  copyExtents(source.fd, to, size);
+function checkStop(stop: Stop | undefined): void {
+  if (stop?.asked === true) throw new FsError("ECANCELED", "copy");
+}
+
+function copyBytes(source: Backing, to: number, size: number, atOnce: boolean, stop: Stop | undefined): void | Promise<void> {
+  if (source.fd < 0) return copyFromMemory(source, to, size, atOnce, stop);
+  if (size <= SMALL || atOnce) return copyExtents(source.fd, to, size);
+  const job = startCopy(source.fd, to, size);
+  if (stop !== undefined) stop.hurry = () => job.cancel();
+  return job.ended.then(() => undefined);
 }
 
 function copyExtents(from: number, to: number, size: number): void {
@@ -60,7 +71,7 @@ function copyExtents(from: number, to: number, size: number): void {
   }
 }
 
-function copyFromMemory(source: Backing, to: number, size: number, atOnce: boolean): void | Promise<void> {
+function copyFromMemory(source: Backing, to: number, size: number, atOnce: boolean, stop: Stop | undefined): void | Promise<void> {
   check(native.ftruncate(to, size), "truncate");
   if (size <= TURN || atOnce) {
     copyRegion(source, to, 0, size);
@@ -70,6 +81,7 @@ function copyFromMemory(source: Backing, to: number, size: number, atOnce: boole
     for (let at = 0; at < size; at += TURN) {
       copyRegion(source, to, at, Math.min(at + TURN, size));
       await new Promise<void>((resolve) => setImmediate(resolve));
+      checkStop(stop);
     }
   })();
 }

@@ -25,6 +25,7 @@ import { Owners } from "./owners.js";
 import { ACCESS_ACL, DEFAULT_ACL, mapAclIds, modeOfAcl } from "./posix-acl.js";
 import { storedKey } from "./private-keys.js";
 import { OVERRIDE_KEYS } from "./stat-override.js";
+import type { Stop } from "./stop.js";
 import type { WritableBacking } from "./upper.js";
 import { standing } from "./whiteouts.js";
 
@@ -285,14 +286,14 @@ export class DirectoryObjects extends DirectoryLayer {
     return check(native.open(this.descriptor(dir), ".", O_RDONLY | O_DIRECTORY, 0, 0), "fsync");
   }
 
-  fill(file: LayerNode, source: Backing, size: number): void | Promise<void> {
+  fill(file: LayerNode, source: Backing, size: number, stop?: Stop): void | Promise<void> {
     const node = asDiskNode(file);
     const before = this.statOf(node);
     const capability = getXattr(this.baseOf(node), componentOf(node), CAPABILITY);
     const fd = this.openToWrite(node);
     let settled: void | Promise<void>;
     try {
-      settled = copyData(source, fd, size, this.durability);
+      settled = copyData(source, fd, size, this.durability, stop);
     } catch (error) {
       this.emptyAgain(fd, node, before, capability);
       throw error;

@@ -20,6 +20,7 @@ import type { Backing, LayerNode } from "./layer.js";
 import type { Owners } from "./owners.js";
 import { ACCESS_ACL, DEFAULT_ACL, mapAclIds } from "./posix-acl.js";
 import { storedKey } from "./private-keys.js";
+import type { Stop } from "./stop.js";
 import type { StagedNode } from "./upper.js";
 import type { WorkDirectory } from "./work-directory.js";
 
@@ -71,8 +72,8 @@ export class DirectoryStaged implements StagedNode {
     check(made, "create", "of a copy");
   }
 
-  copyFrom(source: Backing, size: number): void | Promise<void> {
-    if (size > 0) return copyData(source, this.data(), size, this.host.durability);
+  copyFrom(source: Backing, size: number, stop?: Stop): void | Promise<void> {
+    if (size > 0) return copyData(source, this.data(), size, this.host.durability, stop);
   }
 
   setXattr(key: string, value: Uint8Array): void {

@@ -7,6 +7,7 @@ import type { Attr, AttrChanges } from "../base/attr.js";
 import type { Name } from "../base/name.js";
 import type { Caller, NewNode } from "../vfs.js";
 import type { Backing, Layer, LayerNode } from "./layer.js";
+import type { Stop } from "./stop.js";
 
 export interface WritableBacking extends Backing {
   /** Writes all of `from`; throws ENOSPC, EDQUOT, EIO, EFBIG. */
@@ -46,8 +47,11 @@ export interface UpperLayer extends Layer {
   createUnnamed(dir: LayerNode, mode: number, caller: Caller): LayerNode;
   /** Begins a copy-up: an object like `attr` that nobody sees until publish(). `target` for a symbolic link. */
   stage(attr: Attr, target?: string): StagedNode;
-  /** Completes a metadata-only copy: data in, synced, then the mark and redirect are removed. On failure it stays metadata-only. */
-  fill(file: LayerNode, source: Backing, size: number): void | Promise<void>;
+  /**
+   * Completes a metadata-only copy: data in, synced, then the mark and redirect are removed. On failure it stays metadata-only. Where it waits it
+   * may be stopped (ECANCELED).
+   */
+  fill(file: LayerNode, source: Backing, size: number, stop?: Stop): void | Promise<void>;
 
   setAttr(node: LayerNode, changes: AttrChanges): void;
   /** `undefined` removes the key. Throws ENODATA, EEXIST, ENOSPC, EOPNOTSUPP. */
@@ -89,8 +93,11 @@ export function keeps(upper: UpperLayer): upper is KeepingUpper {
 
 /** A copy-up in progress. Order: data, then xattrs, then (inside publish) owner, mode and times. */
 export interface StagedNode {
-  /** By reflink, else in the kernel, holes kept; through memory where there is no descriptor. Synced before publish unless volatile. */
-  copyFrom(source: Backing, size: number): void | Promise<void>;
+  /**
+   * By reflink, else in the kernel, holes kept; through memory where there is no descriptor. Synced before publish unless volatile. Where it waits
+   * it may be stopped (ECANCELED).
+   */
+  copyFrom(source: Backing, size: number, stop?: Stop): void | Promise<void>;
   /** User-visible key. A key this layer cannot hold is an error only where dropping it would change behaviour (EOPNOTSUPP is skipped). */
   setXattr(key: string, value: Uint8Array): void;
   /** Remember the inode number the object had. */

@@ -3,16 +3,17 @@
  * Always true: the merged name shows the old object or the whole new one, never a part; a failure leaves the old state.
  * Order: ancestors before children; data, then xattrs, then (inside publish) owner, mode and times; publish; other hard links.
  * Waiting: only the copy of a file's data waits, one at a time per node (`busy`). After it, the node's places are read again:
- * the file may have been unlinked or been given another name meanwhile.
+ * the file may have been unlinked or been given another name meanwhile. It is stopped when every call that waited for it has been given up.
  */
 import type { AttrChanges } from "../base/attr.js";
 import { FsError } from "../base/errors.js";
 import { S_IFLNK, S_IFMT, S_IFREG } from "../base/mode.js";
 import type { LayerNode } from "../layer/layer.js";
+import { Stop } from "../layer/stop.js";
 import type { StagedNode, UpperLayer } from "../layer/upper.js";
 import { openData } from "./merged-file.js";
 import { findLinks } from "./links.js";
-import type { Node, Place } from "./node.js";
+import type { Copying, Node, Place } from "./node.js";
 import type { Tree } from "./tree.js";
 
 /** A file's whole data is wanted in the upper. */
@@ -45,10 +46,11 @@ function publishDirectory(tree: Tree, node: Node, mode?: number): void {
  * Makes any object exist in the upper, a regular file at least with its attributes. `dataSize` asks for its data too:
  * that many bytes of it at the most (0 before a truncation); `mode`, what bornMode() gave, for other permissions than its own. Returns a promise
  * only when copying data has to wait, or when another copy-up of the node is under way. After waiting, call again: the state may have changed.
+ * Rejects EINTR, once the copy has ended, when the call is given up.
  */
 export function copyUp(tree: Tree, node: Node, dataSize?: number, mode?: number): void | Promise<void> {
   if (node.isDirectory) return void copyUpDirectory(tree, node, mode);
-  if (node.busy !== undefined) return node.busy;
+  if (node.busy !== undefined) return waitFor(tree, node.busy, node.busy.ended);
   if (node.upper !== undefined) {
     if (!node.metacopy || dataSize === undefined) return;
     return fill(tree, node, dataSize);
@@ -59,10 +61,11 @@ export function copyUp(tree: Tree, node: Node, dataSize?: number, mode?: number)
   const staged = stageLike(tree, node, metacopy, mode);
   if (metacopy || node.type !== S_IFREG) return publishFile(tree, node, staged, metacopy);
   return withData(
+    tree,
     node,
-    () => {
+    (stop) => {
       const source = openData(tree, node);
-      return settle(staged.copyFrom(source, Math.min(sizeOf(tree, node), dataSize ?? ALL)), () => source.close());
+      return settle(staged.copyFrom(source, Math.min(sizeOf(tree, node), dataSize ?? ALL), stop), () => source.close());
     },
     () => publishFile(tree, node, staged, false),
     () => staged.discard(),
@@ -86,10 +89,11 @@ export function bornMode(tree: Tree, node: Node, changes: AttrChanges): number |
 function fill(tree: Tree, node: Node, dataSize: number): void | Promise<void> {
   const upper = writableUpper(tree, "copy-up");
   return withData(
+    tree,
     node,
-    () => {
+    (stop) => {
       const source = openData(tree, node);
-      return settle(upper.fill(node.upper!, source, Math.min(sizeOf(tree, node), dataSize)), () => source.close());
+      return settle(upper.fill(node.upper!, source, Math.min(sizeOf(tree, node), dataSize), stop), () => source.close());
     },
     () => {
       node.metacopy = false;
@@ -102,7 +106,7 @@ function fill(tree: Tree, node: Node, dataSize: number): void | Promise<void> {
 }
 
 /** Runs the copy, then `done` in the same turn in which it ends; `undo` on failure of either. */
-function withData(node: Node, copy: () => void | Promise<void>, done: () => void, undo: () => void): void | Promise<void> {
+function withData(tree: Tree, node: Node, copy: (stop: Stop) => void | Promise<void>, done: () => void, undo: () => void): void | Promise<void> {
   const finish = (): void => {
     try {
       done();
@@ -111,15 +115,16 @@ function withData(node: Node, copy: () => void | Promise<void>, done: () => void
       throw error;
     }
   };
-  let copying: void | Promise<void>;
+  const stop = new Stop();
+  let settled: void | Promise<void>;
   try {
-    copying = copy();
+    settled = copy(stop);
   } catch (error) {
     undo();
     throw error;
   }
-  if (copying === undefined) return finish();
-  const whole = copying.then(
+  if (settled === undefined) return finish();
+  const whole = settled.then(
     () => {
       node.busy = undefined;
       finish();
@@ -130,8 +135,21 @@ function withData(node: Node, copy: () => void | Promise<void>, done: () => void
       throw error;
     },
   );
-  node.busy = whole.catch(() => {});
-  return whole;
+  const copying: Copying = { ended: whole.catch(() => {}), stop, wanted: 0 };
+  node.busy = copying;
+  // Those who have given it up may have let go of the node meanwhile.
+  void copying.ended.then(() => {
+    if (copying.wanted === 0) tree.dropUnused(node);
+  });
+  return waitFor(tree, copying, whole);
+}
+
+/** `result`, for as long as the caller waits for it. */
+function waitFor(tree: Tree, copying: Copying, result: Promise<void>): Promise<void> {
+  copying.wanted++;
+  return tree.givenUp(result, () => {
+    if (--copying.wanted === 0) copying.stop.ask();
+  });
 }
 
 function settle(result: void | Promise<void>, close: () => void): void | Promise<void> {

@@ -51,7 +51,7 @@ export function readyToLink(tree: Tree, node: Node, parent: Node, name: Name): v
 
 export function link(tree: Tree, node: Node, parent: Node, name: Name): void | Promise<void> {
   const wait = readyToLink(tree, node, parent, name);
-  if (wait !== undefined) return wait.then(() => link(tree, node, parent, name));
+  if (wait !== undefined) return tree.after(wait, () => link(tree, node, parent, name));
   const upper = writableUpper(tree, "link");
   const table = tree.table(parent);
   const dir = copyUpDirectory(tree, parent);
@@ -124,7 +124,7 @@ export function readyToRename(tree: Tree, from: Node, oldName: Name, to: Node, n
 
 export function rename(tree: Tree, from: Node, oldName: Name, to: Node, newName: Name, mode: RenameMode): void | Promise<void> {
   const wait = readyToRename(tree, from, oldName, to, newName, mode);
-  if (wait !== undefined) return wait.then(() => rename(tree, from, oldName, to, newName, mode));
+  if (wait !== undefined) return tree.after(wait, () => rename(tree, from, oldName, to, newName, mode));
   const upper = writableUpper(tree, "rename");
   const source = existing(tree, from, oldName, "rename");
   const targetTable = tree.table(to);

@@ -6,6 +6,7 @@
 import { S_IFDIR } from "../base/mode.js";
 import type { Name } from "../base/name.js";
 import type { LayerNode } from "../layer/layer.js";
+import type { Stop } from "../layer/stop.js";
 import type { MergedFile } from "./merged-file.js";
 
 /** The number of the upper layer in a stack; lowers are 1…n, topmost first. */
@@ -36,6 +37,15 @@ export const slotLayer = (slot: number): number => slot >>> 4;
 export const slotType = (slot: Slot): number =>
   typeof slot === "number" ? (slot & 15) << 12 : slot instanceof Node ? slot.type : S_IFDIR;
 
+/** A copy-up that waits. */
+export interface Copying {
+  /** Resolves when it has ended, well or not. */
+  ended: Promise<void>;
+  readonly stop: Stop;
+  /** Calls that wait for it and have not been given up. */
+  wanted: number;
+}
+
 export class Node {
   /** S_IF* bits. */
   readonly type: number;
@@ -56,8 +66,8 @@ export class Node {
   table: Table | undefined;
   /** Open files, told when a copy-up changes where the bytes are. */
   files: Set<MergedFile> | undefined;
-  /** Set while a copy-up of this node waits; settles without a value, also after a failure. */
-  busy: Promise<void> | undefined;
+  /** Set while a copy-up of this node waits. */
+  busy: Copying | undefined;
   /** True from lookup to forget: somebody outside holds it. */
   held = false;
   /** Children that exist as nodes. */

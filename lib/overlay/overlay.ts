@@ -43,6 +43,22 @@ export class Overlay implements LastingFileSystem<Node> {
     return this.tree.root;
   }
 
+  get asker(): number {
+    return this.tree.asker;
+  }
+
+  set asker(asker: number) {
+    this.tree.asker = asker;
+  }
+
+  giveUp(asker: number): boolean {
+    return this.tree.giveUp(asker);
+  }
+
+  after<T>(wait: Promise<void>, goOn: () => T | Promise<T>): Promise<T> {
+    return this.tree.after(wait, goOn);
+  }
+
   lookup(parent: Node, name: Name): Node | undefined {
     const node = this.tree.child(parent, name);
     if (node !== undefined) node.held = true;
@@ -85,7 +101,7 @@ export class Overlay implements LastingFileSystem<Node> {
     }
     const mode = bornMode(this.tree, node, changes);
     const wait = copyUp(this.tree, node, changes.size, mode);
-    if (wait !== undefined) return wait.then(() => this.setAttr(node, changes, caller));
+    if (wait !== undefined) return this.tree.after(wait, () => this.setAttr(node, changes, caller));
     if (mode === undefined) upper.setAttr(node.upper!, changes);
     return this.getAttr(node);
   }
@@ -133,7 +149,7 @@ export class Overlay implements LastingFileSystem<Node> {
     // A removal that fails must not copy anything up.
     if (value === undefined && this.getXattr(node, key) === undefined) throw new FsError("ENODATA", "removexattr", key);
     const wait = copyUp(this.tree, node);
-    if (wait !== undefined) return wait.then(() => this.setXattr(node, key, value, only));
+    if (wait !== undefined) return this.tree.after(wait, () => this.setXattr(node, key, value, only));
     upper.setXattr(node.upper!, key, value, only);
   }
 
@@ -149,7 +165,7 @@ export class Overlay implements LastingFileSystem<Node> {
     if (!writing) return new MergedFile(this.tree, node, false);
     const upper = writableUpper(this.tree, "open");
     const wait = copyUp(this.tree, node, (flags & O_TRUNC) !== 0 ? 0 : ALL);
-    if (wait !== undefined) return wait.then(() => this.open(node, flags));
+    if (wait !== undefined) return this.tree.after(wait, () => this.open(node, flags));
     if ((flags & O_TRUNC) !== 0) upper.setAttr(node.upper!, { size: 0 });
     return new MergedFile(this.tree, node, true);
   }

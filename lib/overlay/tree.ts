@@ -11,6 +11,9 @@ import { Node, Table, UPPER, slotLayer, slotOf, slotType } from "./node.js";
 import type { Part, Slot } from "./node.js";
 import type { Stack } from "./stack.js";
 
+/** An asker who cannot give up. */
+const NOBODY = 0;
+
 export class Tree {
   readonly stack: Stack;
   readonly root: Node;
@@ -19,6 +22,10 @@ export class Tree {
   /** Links of lower files that are hidden by now: "layer ino" -> count. Known for this mount only. */
   private readonly hiddenLinks = new Map<string, number>();
   private clock = 0;
+  /** Who calls just now, as FileSystem.asker says. */
+  asker = NOBODY;
+  /** What each asker waits for: how to give it up. */
+  private readonly waits = new Map<number, () => void>();
   /** Changes of `hiddenLinks` for the next process that serves this mount; undefined while nobody asks. */
   notes: string[] | undefined;
 
@@ -31,6 +38,42 @@ export class Tree {
     const ino = first !== undefined ? stack.ino(first.layer, first.node) : stack.ino(UPPER, upper!.root);
     this.root = new Node(S_IFDIR, ino, upper?.root, lowers);
     this.root.held = true;
+  }
+
+  /** `result`, or EINTR in its place once the asker has given up; `giveUp` is called when he does. */
+  givenUp(result: Promise<void>, giveUp: () => void): Promise<void> {
+    const { asker, waits } = this;
+    if (asker === NOBODY) return result;
+    let gaveUp = false;
+    waits.set(asker, () => {
+      gaveUp = true;
+      giveUp();
+    });
+    return result.finally(() => {
+      waits.delete(asker);
+      if (gaveUp) throw new FsError("EINTR", "copy-up", "that nobody waits for any more");
+    });
+  }
+
+  /** Goes on after a wait, for the same asker. */
+  after<T>(wait: Promise<void>, goOn: () => T | Promise<T>): Promise<T> {
+    const { asker } = this;
+    return wait.then(() => {
+      this.asker = asker;
+      try {
+        return goOn();
+      } finally {
+        this.asker = NOBODY;
+      }
+    });
+  }
+
+  /** False when he waits for nothing, or has given up already. */
+  giveUp(asker: number): boolean {
+    const wait = this.waits.get(asker);
+    this.waits.delete(asker);
+    wait?.();
+    return wait !== undefined;
   }
 
   /** The child called `name`; made a node if it was not one. Throws ENOTDIR, EIO. */

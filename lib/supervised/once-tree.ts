@@ -19,6 +19,15 @@ export class OnceTree implements FileSystem {
     return this.#tree.root;
   }
 
+  set asker(asker: number) {
+    this.#tree.asker = asker;
+  }
+
+  /** What is announced is made in the same turn, so whoever waits has announced nothing. */
+  giveUp(asker: number): boolean {
+    return this.#tree.giveUp(asker);
+  }
+
   create(parent: object, name: Name, what: NewNode, caller: Caller): object {
     const made = this.#made(parent, name);
     if (made !== undefined) return made;
@@ -47,7 +56,7 @@ export class OnceTree implements FileSystem {
 
   #link(unique: string, node: object, parent: object, name: Name): object | Promise<object> {
     const wait = this.#tree.readyToLink(node, parent, name);
-    if (wait !== undefined) return wait.then(() => this.#link(unique, node, parent, name));
+    if (wait !== undefined) return this.#tree.after(wait, () => this.#link(unique, node, parent, name));
     this.#willMake(unique, parent, name);
     const linked = this.#tree.link(node, parent, name);
     this.#recorder.renamed(node);
@@ -82,7 +91,7 @@ export class OnceTree implements FileSystem {
     const tree = this.#tree;
     const recorder = this.#recorder;
     const wait = tree.readyToRename(from, oldName, to, newName, mode);
-    if (wait !== undefined) return wait.then(() => this.#rename(unique, from, oldName, to, newName, mode));
+    if (wait !== undefined) return this.#tree.after(wait, () => this.#rename(unique, from, oldName, to, newName, mode));
     const exchange = mode === "exchange";
     const source = tree.peek(from, oldName);
     const target = tree.peek(to, newName);

@@ -26,9 +26,11 @@ export interface Job {
   readonly ended: Promise<number>;
   /** Blocks until the work is done; `ended` settles in a later turn. */
   wait(): void;
+  /** Ends it sooner where that can be: `ended` then rejects ECANCELED. */
+  cancel(): void;
 }
 
-type JobCalls = Pick<NativeBinding, "setJobHandler" | "startJob" | "waitJob">;
+type JobCalls = Pick<NativeBinding, "setJobHandler" | "startJob" | "waitJob" | "cancelJob">;
 
 /** The jobs of one thread. Made by tests around a fake binding; everybody else uses the functions below. */
 export class Jobs {
@@ -53,7 +55,7 @@ export class Jobs {
     }
     const id = check(this.#binding.startJob(kind, a, b, c, bytes, d), syscall);
     const ended = new Promise<number>((resolve, reject) => this.#waiting.set(id, { syscall, resolve, reject }));
-    return { ended, wait: () => void this.#binding.waitJob(id) };
+    return { ended, wait: () => void this.#binding.waitJob(id), cancel: () => void this.#binding.cancelJob(id) };
   }
 
   #settle(id: number, result: number): void {
@@ -76,7 +78,10 @@ export const syncfsJob = (fd: number): Promise<void> => jobs.run("syncfs", SYNCF
 /**
  * Copies the first `length` bytes from one descriptor to another, which holds no data yet: by reflink when that is the whole file, else
  * in the kernel, holes kept. `to` ends up `length` bytes long, also when the source is shorter. Not synced. File offsets of both move.
+ * Throws when it cannot begin.
  */
+export const startCopy = (from: number, to: number, length: number): Job => jobs.start("copy_file_range", COPY, from, to, length);
+/** As startCopy(), but rejects. */
 export const copyJob = (from: number, to: number, length: number): Promise<void> => jobs.run("copy_file_range", COPY, from, to, length);
 /**
  * Removes directories of `parent` with all that is in them, one after the other, and rejects what the first said that cannot be removed: EISDIR

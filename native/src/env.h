@@ -19,6 +19,8 @@ struct Job {
   int64_t c, d, result;
   char* bytes;    // owned, with two NULs behind them; nullptr for jobs that need none
   size_t length;  // of the bytes, without those
+  const bool* end;  // Jobs::stop
+  bool cancelled;   // written by the environment's thread under the mutex; as `end`, a hint for the job in progress
   Job* next;
 };
 
@@ -66,6 +68,7 @@ struct Env {
   int32_t last_watch = 0;
   struct Ring* rings = nullptr;  // see uring.cc
   struct Look* look = nullptr;   // see look.cc
+  struct Look* killed = nullptr;
   Jobs jobs;
   uint8_t* reply = nullptr;  // see fuseReplyData
   int open_handles = 0;      // uv handles whose close callback is still to come

@@ -18,14 +18,16 @@
 constexpr size_t kChunk = 16 << 20;    // between two looks at the stop flag
 constexpr size_t kBounce = 1 << 20;    // where the kernel cannot copy by itself
 
-static bool stopping(Jobs* jobs) { return __atomic_load_n(&jobs->stop, __ATOMIC_RELAXED); }
+static bool stopping(const Job* job) {
+  return __atomic_load_n(job->end, __ATOMIC_RELAXED) || __atomic_load_n(&job->cancelled, __ATOMIC_RELAXED);
+}
 
-static int64_t copy_through_memory(Jobs* jobs, int from, int to, int64_t position, int64_t end) {
+static int64_t copy_through_memory(const Job* job, int from, int to, int64_t position, int64_t end) {
   char* buffer = static_cast<char*>(malloc(kBounce));
   if (!buffer) return -ENOMEM;
   int64_t result = 0;
   while (position < end && result >= 0) {
-    if (stopping(jobs)) {
+    if (stopping(job)) {
       result = -ECANCELED;
       break;
     }
@@ -47,16 +49,16 @@ static int64_t copy_through_memory(Jobs* jobs, int from, int to, int64_t positio
   return result < 0 ? result : 0;
 }
 
-static int64_t copy_extent(Jobs* jobs, int from, int to, int64_t position, int64_t end) {
+static int64_t copy_extent(const Job* job, int from, int to, int64_t position, int64_t end) {
   while (position < end) {
-    if (stopping(jobs)) return -ECANCELED;
+    if (stopping(job)) return -ECANCELED;
     loff_t in = position, out = position;
     size_t want = end - position < static_cast<int64_t>(kChunk) ? end - position : kChunk;
     int64_t done = outcome(copy_file_range(from, &in, to, &out, want, 0));
     if (done == -EINTR) continue;
     // 0 before the end: the file shrank, or a filesystem that answers copies it cannot make with "nothing left". Reading tells.
     if (done == 0 || done == -EXDEV || done == -EINVAL || done == -EOPNOTSUPP || done == -ENOSYS) {
-      return copy_through_memory(jobs, from, to, position, end);
+      return copy_through_memory(job, from, to, position, end);
     }
     if (done < 0) return done;
     position += done;
@@ -65,7 +67,7 @@ static int64_t copy_extent(Jobs* jobs, int from, int to, int64_t position, int64
 }
 
 // All of the first `length` bytes; `to` holds no data yet, so what is skipped stays a hole.
-static int64_t copy_data(Jobs* jobs, int from, int to, int64_t length) {
+static int64_t copy_data(const Job* job, int from, int to, int64_t length) {
   struct stat st;
   if (fstat(from, &st) < 0) return -errno;
   if (st.st_size == length && ioctl(to, FICLONE, from) == 0) {
@@ -81,7 +83,7 @@ static int64_t copy_data(Jobs* jobs, int from, int to, int64_t length) {
     if (data >= length) break;
     int64_t end = outcome(lseek(from, data, SEEK_HOLE));
     if (end <= data || end > length) end = length;
-    int64_t result = copy_extent(jobs, from, to, data, end);
+    int64_t result = copy_extent(job, from, to, data, end);
     if (result < 0) return result;
     position = end;
   }
@@ -89,7 +91,7 @@ static int64_t copy_data(Jobs* jobs, int from, int to, int64_t length) {
 }
 
 // All entries of a directory that can be unlinked. Returns 0 or the first error; what somebody else removes meanwhile is none.
-static int64_t empty_directory(Jobs* jobs, int parent, const char* name, char* buffer) {
+static int64_t empty_directory(const Job* job, int parent, const char* name, char* buffer) {
   constexpr int kFlags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
   int dir = openat(parent, name, kFlags);
   // Who owns a directory may still have to open it to itself.
@@ -104,7 +106,7 @@ static int64_t empty_directory(Jobs* jobs, int parent, const char* name, char* b
       const char* entry = buffer + at + 19;
       at += step;
       if (strcmp(entry, ".") == 0 || strcmp(entry, "..") == 0) continue;
-      result = stopping(jobs) ? -ECANCELED : outcome(unlinkat(dir, entry, 0));
+      result = stopping(job) ? -ECANCELED : outcome(unlinkat(dir, entry, 0));
       if (result == -EACCES && fchmod(dir, 0700) == 0) result = outcome(unlinkat(dir, entry, 0));
       if (result == -ENOENT) result = 0;
     }
@@ -114,12 +116,12 @@ static int64_t empty_directory(Jobs* jobs, int parent, const char* name, char* b
 }
 
 // Directories without subdirectories, and what is in them; one that cannot be removed keeps no other. Returns 0 or the first error.
-static int64_t remove_directories(Jobs* jobs, int parent, const char* names) {
+static int64_t remove_directories(const Job* job, int parent, const char* names) {
   char* buffer = static_cast<char*>(malloc(kBounce));
   if (!buffer) return -ENOMEM;
   int64_t first = 0;
   for (const char* name = names; *name && first != -ECANCELED; name += strlen(name) + 1) {
-    int64_t result = empty_directory(jobs, parent, name, buffer);
+    int64_t result = empty_directory(job, parent, name, buffer);
     if (result >= 0) result = outcome(unlinkat(parent, name, AT_REMOVEDIR));
     if (result < 0 && result != -ENOENT && (first == 0 || result == -ECANCELED)) first = result;
   }
@@ -144,9 +146,9 @@ static int64_t write_file(int parent, const char* name, mode_t mode, const char*
 }
 
 // Records of two little-endian words and what they count: the body's length, the name's length with its NUL, name, body.
-static int64_t write_files(Jobs* jobs, int parent, mode_t mode, const char* bytes, size_t length) {
+static int64_t write_files(const Job* job, int parent, mode_t mode, const char* bytes, size_t length) {
   for (size_t at = 0; at < length;) {
-    if (stopping(jobs)) return -ECANCELED;
+    if (stopping(job)) return -ECANCELED;
     uint32_t body, name;
     if (length - at < sizeof body + sizeof name) return -EFAULT;
     memcpy(&body, bytes + at, sizeof body);
@@ -174,14 +176,15 @@ static int64_t dedupe(int from, int to, int64_t position, int64_t length) {
   return info->status == FILE_DEDUPE_RANGE_SAME ? info->bytes_deduped : 0;
 }
 
-static int64_t run(Jobs* jobs, const Job* job) {
+static int64_t run(const Job* job) {
+  if (stopping(job)) return -ECANCELED;
   switch (job->kind) {
     case 0: return outcome(fsync(job->a));
     case 1: return outcome(fdatasync(job->a));
     case 2: return outcome(syncfs(job->a));
-    case 3: return copy_data(jobs, job->a, job->b, job->c);
-    case 4: return job->bytes ? remove_directories(jobs, job->a, job->bytes) : -EINVAL;
-    case 5: return job->bytes ? write_files(jobs, job->a, job->b, job->bytes, job->length) : -EINVAL;
+    case 3: return copy_data(job, job->a, job->b, job->c);
+    case 4: return job->bytes ? remove_directories(job, job->a, job->bytes) : -EINVAL;
+    case 5: return job->bytes ? write_files(job, job->a, job->b, job->bytes, job->length) : -EINVAL;
     case 6: return dedupe(job->a, job->b, job->c, job->d);
     default: return -EINVAL;
   }
@@ -203,7 +206,7 @@ static void* work(void* data) {
     while (*place) place++;
     *place = job;
     pthread_mutex_unlock(&jobs->mutex);
-    job->result = run(jobs, job);
+    job->result = run(job);
     pthread_mutex_lock(&jobs->mutex);
     *place = nullptr;
     pthread_cond_broadcast(&jobs->ended);
@@ -300,7 +303,7 @@ static int64_t call_start_job(const Args& args) {
   }
   jobs->last_id = jobs->last_id == INT32_MAX ? 1 : jobs->last_id + 1;
   int32_t id = jobs->last_id;
-  *job = {id, args.i32(0), args.i32(1), args.i32(2), args.i64(3), args.i64(5), 0, bytes, given.length, nullptr};
+  *job = {id, args.i32(0), args.i32(1), args.i32(2), args.i64(3), args.i64(5), 0, bytes, given.length, &jobs->stop, false, nullptr};
   jobs->pending++;
   hold_loop(jobs);
   pthread_mutex_lock(&jobs->mutex);
@@ -329,6 +332,20 @@ static int64_t call_wait_job(const Args& args) {
   return 0;
 }
 
+static int64_t call_cancel_job(const Args& args) {
+  Jobs* jobs = &env_of(args)->jobs;
+  int32_t id = args.i32(0);
+  pthread_mutex_lock(&jobs->mutex);
+  for (Job* job = jobs->waiting.first; job; job = job->next) {
+    if (job->id == id) __atomic_store_n(&job->cancelled, true, __ATOMIC_RELAXED);
+  }
+  for (Job* job : jobs->running) {
+    if (job && job->id == id) __atomic_store_n(&job->cancelled, true, __ATOMIC_RELAXED);
+  }
+  pthread_mutex_unlock(&jobs->mutex);
+  return 0;
+}
+
 static void on_closed(uv_handle_t* handle) { handle_closed(static_cast<Env*>(handle->data)); }
 
 void close_jobs(Env* self) {
@@ -349,5 +366,6 @@ const Method kJobMethods[] = {
     {"setJobHandler", call_set_handler},
     {"startJob", call_start_job},
     {"waitJob", call_wait_job},
+    {"cancelJob", call_cancel_job},
     {nullptr, nullptr},
 };

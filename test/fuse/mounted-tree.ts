@@ -42,6 +42,15 @@ export class MountedTree {
     return this.#ask("state") as Promise<State>;
   }
 
+  /** Reads that come from now on wait until release(); only without `descriptors`. */
+  hold(): void {
+    this.#child.send("hold" satisfies Ask);
+  }
+
+  release(): void {
+    this.#child.send("release" satisfies Ask);
+  }
+
   /** What `work` asked of the server, FORGET and BATCH_FORGET left out: the kernel sends those when it likes. */
   async requestsOf(work: () => void | Promise<void>): Promise<Record<string, number>> {
     const before = await this.counters();

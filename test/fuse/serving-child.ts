@@ -19,6 +19,8 @@ export interface Setup {
   readonly late?: boolean;
   /** Path to text. */
   readonly files?: Readonly<Record<string, string>>;
+  /** The size of a file called "big". */
+  readonly big?: number;
   /** As files, but moved by the first open for writing. */
   readonly lower?: Readonly<Record<string, string>>;
   /** So many files called f0, f1, … in the directory "many". */
@@ -32,7 +34,8 @@ export interface Setup {
   /** Ids to serve as; default the test's own. */
   readonly uid?: number;
 }
-export type Ask = "counters" | "unmount" | "state";
+/** "hold": reads wait until "release". */
+export type Ask = "counters" | "unmount" | "state" | "hold" | "release";
 export interface State {
   readonly nodes: number;
   readonly openFiles: number;
@@ -45,7 +48,9 @@ async function serve(setup: Setup): Promise<void> {
   for (const [path, text] of Object.entries(setup.files ?? {})) tree.put(path, text);
   for (const [path, text] of Object.entries(setup.lower ?? {})) tree.put(path, text, true);
   for (let i = 0; i < (setup.many ?? 0); i++) tree.put(`many/f${i}`, "");
+  if (setup.big !== undefined) tree.put("big", "x".repeat(setup.big));
   const logged: string[] = [];
+  let release = (): void => undefined;
   const { fd } = mountFuse({ mountpoint: setup.mountpoint, subtype: "stratafs-test", flags: ["nodev"], allowOther: setup.allowOther ?? true });
   const session = new Session(tree, setup.channel === "uring" ? new UringChannel(fd) : new DeviceChannel(fd), {
     dataMode: setup.data,
@@ -57,7 +62,11 @@ async function serve(setup: Setup): Promise<void> {
   await session.ready;
   process.on("message", (ask: Ask) => {
     if (ask === "counters") process.send?.(session.counters());
-    else if (ask === "unmount") unmount(setup.mountpoint).catch((error: unknown) => process.send?.({ failed: String(error) }));
+    else if (ask === "hold") tree.held = new Promise((resolve) => (release = resolve));
+    else if (ask === "release") {
+      tree.held = undefined;
+      release();
+    } else if (ask === "unmount") unmount(setup.mountpoint).catch((error: unknown) => process.send?.({ failed: String(error) }));
     else process.send?.({ nodes: session.nodes.size, openFiles: session.files.size, forgotten: tree.forgotten.length, logged } satisfies State);
   });
   process.send?.({ ready: true });

@@ -1,6 +1,7 @@
 import { expect } from "chai";
 import { FsError } from "../../lib/base/errors.js";
 import { name } from "../../lib/base/name.js";
+import type { OpenFile } from "../../lib/vfs.js";
 import { ScriptedKernel, str, u16, u32, u64, message, type Answer } from "./scripted-kernel.js";
 
 const LOOKUP = 1, FORGET = 2, GETATTR = 3, SETATTR = 4, OPEN = 14, READ = 15, WRITE = 16, RELEASE = 18, SETXATTR = 21, GETXATTR = 22, FLUSH = 25;
@@ -201,12 +202,6 @@ describe("a session", () => {
     expect(calls).to.equal(1);
   });
 
-  it("ignores INTERRUPT", () => {
-    const before = kernel.channel.answers.length;
-    expect(kernel.ask(INTERRUPT, 0, u64(2))).to.equal(undefined);
-    expect(kernel.channel.answers).to.have.length(before);
-  });
-
   it("counts what it served by name", () => {
     const counting = new ScriptedKernel();
     counting.init();
@@ -230,6 +225,188 @@ describe("a session", () => {
     early.channel.end(new Error("broken"));
     expect(await early.session.ready.catch((error: Error) => error.message)).to.equal("broken");
     expect(await early.session.closed.catch((error: Error) => error.message)).to.equal("broken");
+  });
+});
+
+describe("INTERRUPT", () => {
+  /** What /proc would say of a thread, by its number; every caller here is 42. */
+  let killed: Set<number>;
+  let asked: number[];
+  /** Ends what the tree waits for. */
+  let settle: { resolve: (file: OpenFile) => void; reject: (error: Error) => void };
+  let gaveUp: number[];
+  let kernel: ScriptedKernel;
+  let file: number;
+  const HIGH = 2n ** 63n;
+
+  beforeEach(() => {
+    [killed, asked, gaveUp] = [new Set(), [], []];
+    let answer = -11;
+    const isKilled = (tid: number): number => {
+      const before = answer;
+      asked.push(tid);
+      answer = 2 * tid + (killed.has(tid) ? 1 : 0);
+      return before;
+    };
+    kernel = new ScriptedKernel({ binding: { statx: () => 0, copyRange: () => -95, isKilled } });
+    kernel.init();
+    kernel.tree.put("file", "content");
+    file = kernel.lookup(ROOT, "file");
+    const waiting = new Set<number>();
+    kernel.tree.open = () => new Promise((resolve, reject) => {
+      waiting.add(kernel.tree.asker!);
+      settle = { resolve, reject };
+    });
+    kernel.tree.giveUp = (asker) => {
+      if (!waiting.delete(asker)) return false;
+      gaveUp.push(asker);
+      return true;
+    };
+  });
+
+  const deliver = (opcode: number, unique: bigint, nodeid: number, ...body: Buffer[]): void => {
+    const bytes = message(opcode, 0, nodeid, ...body);
+    bytes.writeBigUInt64LE(unique, 8);
+    kernel.channel.deliver(bytes);
+  };
+  const wide = (value: bigint): Buffer => {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigUInt64LE(value);
+    return bytes;
+  };
+  const interrupt = (unique: bigint): void => deliver(INTERRUPT, unique | 1n, 0, wide(unique));
+  const write = (unique: bigint): void => deliver(WRITE, unique, file, writeIn(0, "text"));
+  const answersTo = (unique: number): number[] => kernel.channel.answers.filter((answer) => answer.unique === unique).map(({ error }) => error);
+  const soon = async (what: () => boolean): Promise<void> => {
+    while (!what()) await new Promise((resolve) => setTimeout(resolve, 1));
+  };
+  const looks = (count: number): Promise<void> => soon(() => asked.length >= count);
+  const opened = { writable: true, fd: -1, read: () => 0, write: () => 4, allocate: () => undefined, seek: () => 0, sync: () => undefined, close: () => undefined };
+
+  it("answers EINTR, once, when the caller is being killed and the tree gives up what it waits for", async () => {
+    write(1000n);
+    killed.add(42);
+    interrupt(1000n);
+    await soon(() => answersTo(1000).length > 0);
+    expect(kernel.session.status()).to.deep.include({ waiting: [], waitingCount: 0 });
+    settle.reject(new FsError("ECANCELED", "copy"));
+    await looks(2);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect([answersTo(1000), gaveUp, kernel.logged]).to.deep.equal([[-4], [1000], []]);
+  });
+
+  it("lets a request whose caller had another signal end as ever", async () => {
+    write(1000n);
+    interrupt(1000n);
+    await looks(4);
+    expect(kernel.session.status().waiting).to.have.length(1);
+    expect(kernel.session.status().waiting[0]).to.include({ operation: "WRITE", interrupted: true });
+    settle.resolve(opened);
+    await soon(() => answersTo(1000).length > 0);
+    expect([answersTo(1000), gaveUp]).to.deep.equal([[0], []]);
+  });
+
+  it("goes on looking: a fatal signal may follow, of which the kernel does not tell", async () => {
+    write(1000n);
+    interrupt(1000n);
+    await looks(3);
+    killed.add(42);
+    await soon(() => answersTo(1000).length > 0);
+    expect(answersTo(1000)).to.deep.equal([-4]);
+    settle.reject(new FsError("EINTR", "copy"));
+  });
+
+  it("stops looking when the request has ended", async () => {
+    write(1000n);
+    interrupt(1000n);
+    settle.resolve(opened);
+    await soon(() => answersTo(1000).length > 0);
+    const { length } = asked;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(asked).to.have.length(length);
+  });
+
+  it("finishes what the tree cannot give up", async () => {
+    kernel.tree.giveUp = () => false;
+    write(1000n);
+    killed.add(42);
+    interrupt(1000n);
+    await looks(4);
+    expect(answersTo(1000)).to.deep.equal([]);
+    settle.resolve(opened);
+    await soon(() => answersTo(1000).length > 0);
+    expect(answersTo(1000)).to.deep.equal([0]);
+  });
+
+  it("need not wait for a sync, which says nothing but that it has ended", async () => {
+    let done = (): void => undefined;
+    kernel.tree.syncDir = () => new Promise<void>((resolve) => (done = resolve));
+    deliver(FSYNCDIR, 1000n, ROOT, Buffer.alloc(16));
+    killed.add(42);
+    interrupt(1000n);
+    await soon(() => answersTo(1000).length > 0);
+    let idle = false;
+    void kernel.session.pause().then(() => (idle = true));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(idle, "before the sync has ended").to.equal(false);
+    done();
+    await soon(() => idle);
+    expect(answersTo(1000)).to.deep.equal([-4]);
+  });
+
+  it("may come before its request, and after its answer", async () => {
+    killed.add(42);
+    interrupt(1000n);
+    expect(kernel.channel.answers.filter(({ unique }) => unique >= 1000)).to.deep.equal([]);
+    write(1000n);
+    await soon(() => answersTo(1000).length > 0);
+    settle.reject(new FsError("EINTR", "copy"));
+    for (let unique = 2000n; unique < 3000n; unique += 2n) interrupt(unique);
+    await looks(2);
+    expect([answersTo(1000), gaveUp]).to.deep.equal([[-4], [1000]]);
+  });
+
+  it("finds a request that was sent again, and answers it by the number that it has now", async () => {
+    write(HIGH | 1000n);
+    killed.add(42);
+    interrupt(HIGH | 1000n);
+    await soon(() => gaveUp.length > 0);
+    settle.reject(new FsError("EINTR", "copy"));
+    expect([kernel.channel.answers.at(-1)?.error, kernel.channel.answers.at(-1)?.unique]).to.deep.equal([-4, Number(HIGH | 1000n)]);
+    expect(gaveUp).to.deep.equal([1000]);
+  });
+
+  it("looks at nobody whose number the kernel could not give", async () => {
+    const bytes = message(WRITE, 1000, file, writeIn(0, "text"));
+    bytes.writeUInt32LE(0, 32);
+    kernel.channel.deliver(bytes);
+    interrupt(1000n);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(asked).to.deep.equal([]);
+    settle.resolve(opened);
+    await soon(() => answersTo(1000).length > 0);
+  });
+
+  it("counts as an answer for whoever records them", async () => {
+    const told: string[] = [];
+    const recorder = {
+      begin: (lo: number) => void told.push(`begin ${lo}`), touched: () => undefined, ended: () => void told.push("ended"),
+      answering: (bytes: Buffer) => void told.push(`answering ${bytes.readUInt32LE(8)} ${bytes.readInt32LE(4)}`),
+    };
+    const recorded = new ScriptedKernel({ recorder: { ...recorder, begin: (lo) => (recorder.begin(lo), undefined) }, binding: { statx: () => 0, copyRange: () => -95, isKilled: (tid) => 2 * tid + 1 } });
+    recorded.init();
+    let fail = (_error: Error): void => undefined;
+    recorded.tree.put("file", "content");
+    const nodeid = recorded.lookup(ROOT, "file");
+    recorded.tree.open = () => new Promise((_resolve, reject) => (fail = reject));
+    recorded.tree.giveUp = () => true;
+    told.length = 0;
+    recorded.channel.deliver(message(WRITE, 1000, nodeid, writeIn(0, "text")));
+    recorded.channel.deliver(message(INTERRUPT, 1001, 0, wide(1000n)));
+    await soon(() => told.some((line) => line.startsWith("answering")));
+    fail(new FsError("EINTR", "copy"));
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(told.sort()).to.deep.equal(["answering 1000 -4", "begin 1000", "begin 1001", "ended", "ended"]);
   });
 });
 
@@ -371,7 +548,7 @@ describe("passthrough opens", () => {
       return 0;
     };
     const kernel = new ScriptedKernel({
-      dataMode: "passthrough", descriptors: true, idleBackings: 1, binding: { statx: (_dirfd, ...rest) => statx(_dirfd, ...rest), copyRange: () => -95 },
+      dataMode: "passthrough", descriptors: true, idleBackings: 1, binding: { statx: (_dirfd, ...rest) => statx(_dirfd, ...rest), copyRange: () => -95, isKilled: () => -11 },
     });
     kernel.init();
     kernel.tree.put("file", "content", lower);
@@ -508,7 +685,7 @@ describe("any bytes at all", () => {
   it(`are answered, or are of a kind without answer, and never thrown (seed ${seed})`, async () => {
     for (const dataMode of ["cached", "passthrough"] as const) {
       for (const late of [false, true]) {
-        const kernel = new ScriptedKernel({ dataMode, late, binding: { statx: () => 0, copyRange: () => -95 } });
+        const kernel = new ScriptedKernel({ dataMode, late, binding: { statx: () => 0, copyRange: () => -95, isKilled: () => -11 } });
         kernel.init();
         for (const path of ["a", "b", "d/e", "d/f"]) kernel.tree.put(path, "some content", path === "a");
         for (const text of ["a", "b", "d"]) kernel.lookup(ROOT, text);

@@ -1,7 +1,7 @@
 /**
  * A small writable tree for tests of whatever serves a FileSystem. Names live in memory; file bodies in memory too, or, with
  * `descriptors`, in unlinked temporary files, so that they have descriptors. A file may be marked as lower: opening it for writing
- * moves its bytes to another file, as a copy-up does. With `late`, whatever may return a promise does.
+ * moves its bytes to another file, as a copy-up does. With `late`, whatever may return a promise does; reads wait while they are held.
  */
 import { closeSync, fdatasyncSync, fstatSync, ftruncateSync, mkdtempSync, openSync, readSync, rmSync, unlinkSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -55,6 +55,10 @@ export class MemoryFileSystem implements FileSystem<MemoryNode> {
   readonly root = new MemoryNode(1, S_IFDIR | 0o755);
   /** Nodes that forget() was called for, in order. */
   readonly forgotten: MemoryNode[] = [];
+  asker?: number;
+  giveUp?: (asker: number) => boolean;
+  /** Reads wait for this. */
+  held: Promise<void> | undefined;
   readonly #options: MemoryOptions;
   readonly #folder: string;
   readonly #descriptors: number[] = [];
@@ -341,6 +345,7 @@ export class MemoryFileSystem implements FileSystem<MemoryNode> {
       },
       read(into, position) {
         check();
+        if (tree.held !== undefined) return tree.held.then(() => tree.#read(node, into, position));
         return tree.#perhapsLate(tree.#read(node, into, position));
       },
       write(from, position) {

@@ -193,6 +193,7 @@ describe("jobs", () => {
       setJobHandler: (handler) => ((settle = handler!), 0),
       startJob: (kind) => (kind === 9 ? -22 : ++last),
       waitJob: () => 0,
+      cancelJob: () => 0,
     });
     const results = [jobs.run("first", 0, 1, 2, 3), jobs.run("second", 0, 1, 2, 3)].map((promise) =>
       promise.then(() => "done", (error: FsError) => `${error.syscall} ${error.code}`),

@@ -3,7 +3,7 @@ import { errnoOf } from "../../base/errors.js";
 import { CONGESTION_THRESHOLD, MAX_BACKGROUND, negotiate } from "../policy.js";
 import { NO_REPLY, then, type Operation } from "../serving.js";
 import {
-  FUSE_INIT_EXT, FUSE_KERNEL_MINOR_VERSION, FUSE_KERNEL_VERSION, INIT_IN, INIT_OUT, MAX_PAGES, MAX_WRITE, OLDEST_MINOR_VERSION,
+  FUSE_INIT_EXT, FUSE_KERNEL_MINOR_VERSION, FUSE_KERNEL_VERSION, INIT_IN, INIT_OUT, INTERRUPT_IN, MAX_PAGES, MAX_WRITE, OLDEST_MINOR_VERSION,
 } from "../wire/abi.js";
 
 /**
@@ -47,8 +47,11 @@ export const statfs: Operation = (s) => s.reply.statfs(s.tree.statfs());
 
 export const syncfs: Operation = (s) => then(s.tree.sync(), () => 0);
 
-/** An operation that waits is always finished, so there is nothing to interrupt; see README.md. */
-export const interrupt: Operation = () => NO_REPLY;
+/** The request that it names waits, has been answered just now, or (with rings) has not been read yet. */
+export const interrupt: Operation = (s) => {
+  s.interrupted(s.request.u32(INTERRUPT_IN.unique), s.request.u32(INTERRUPT_IN.unique + 4));
+  return NO_REPLY;
+};
 
 /** The last request; the device reports the end by itself. */
 export const destroy: Operation = () => 0;

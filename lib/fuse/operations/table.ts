@@ -19,6 +19,8 @@ export interface TableEntry {
   readonly answered: boolean;
   /** It changes the tree: performing it twice could show, so its answer is remembered where a recorder remembers any. */
   readonly once: boolean;
+  /** Its answer says only that something has ended: whoever is being killed need not wait for that. */
+  readonly idle: boolean;
   readonly run: Operation;
 }
 
@@ -28,13 +30,15 @@ const changing = new Set([
   abi.FUSE_COPY_FILE_RANGE_64, abi.FUSE_SETXATTR, abi.FUSE_REMOVEXATTR,
 ]);
 
+const idle = new Set([abi.FUSE_FSYNC, abi.FUSE_FSYNCDIR, abi.FUSE_SYNCFS]);
+
 /** Indexed by opcode. */
 export const operations: readonly (TableEntry | undefined)[] = build();
 
 function build(): (TableEntry | undefined)[] {
   const table = new Array<TableEntry | undefined>(abi.OPCODE_COUNT).fill(undefined);
   const on = (opcode: number, name: string, minimum: number, run: Operation, answered = true): void => {
-    table[opcode] = { name, minimum, answered, once: changing.has(opcode), run };
+    table[opcode] = { name, minimum, answered, once: changing.has(opcode), idle: idle.has(opcode), run };
   };
   on(abi.FUSE_INIT, "INIT", abi.INIT_IN.COMPAT_SIZE, init);
   on(abi.FUSE_LOOKUP, "LOOKUP", 1, lookup);
@@ -72,7 +76,7 @@ function build(): (TableEntry | undefined)[] {
   on(abi.FUSE_REMOVEXATTR, "REMOVEXATTR", 1, removexattr);
   on(abi.FUSE_STATFS, "STATFS", 0, statfs);
   on(abi.FUSE_SYNCFS, "SYNCFS", 0, syncfs);
-  on(abi.FUSE_INTERRUPT, "INTERRUPT", 0, interrupt, false);
+  on(abi.FUSE_INTERRUPT, "INTERRUPT", abi.INTERRUPT_IN.SIZE, interrupt, false);
   on(abi.FUSE_NOTIFY_REPLY, "NOTIFY_REPLY", 0, notifyReply, false);
   on(abi.FUSE_DESTROY, "DESTROY", 0, destroy);
   on(abi.FUSE_IOCTL, "IOCTL", 0, ioctl);

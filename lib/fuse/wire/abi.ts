@@ -205,6 +205,9 @@ export const FORGET_ONE = { nodeid: 0, nlookup: 8, SIZE: 16 } as const;
 /** fuse_getattr_in, 16 bytes: | getattr_flags 4 | dummy 4 | fh 8 | */
 export const GETATTR_IN_SIZE = 16;
 
+/** fuse_interrupt_in: | unique 8 | */
+export const INTERRUPT_IN = { unique: 0, SIZE: 8 } as const;
+
 /**
  * fuse_setattr_in, 88 bytes:
  * | valid 4 | padding 4 | fh 8 | size 8 | lock_owner 8 | atime 8 | mtime 8 | ctime 8 | atimensec 4 | mtimensec 4 | ctimensec 4 |
