@@ -22,9 +22,10 @@ export interface Round {
   readonly marks: boolean;
   /** How long the load runs before the trouble comes, at most. */
   readonly loadMs: number;
-  /** With an heir, which dies with its server. */
+  /** "kill" is of all that serves the mount; "kill of servers" of one server after the other, which the load must not notice: only where it is supervised. */
+  readonly trouble: "kill" | "kill of servers" | "power cut" | "power cut, journal flushed";
+  /** The mount outlives its server. */
   readonly supervised: boolean;
-  readonly trouble: "kill" | "power cut" | "power cut, journal flushed";
   /** The filesystem of the upper, made in a loop device; undefined: wherever temporary files are. */
   readonly filesystem?: "ext4" | "xfs";
 }
@@ -35,8 +36,8 @@ export async function runRound(round: Round, random: Random): Promise<string[]> 
   const base = join(top, "base");
   const [lower, upper, work, mnt, log] = [join(top, "lower"), join(base, "upper"), join(base, "work"), join(top, "mnt"), join(top, "log")] as const;
   const image = join(top, "image");
-  const options = `data=${round.data},${round.marks ? "redirect_dir=on,metacopy=on" : "redirect_dir=off,metacopy=off"},supervised=${round.supervised ? "on" : "off"}`;
-  const mountIt = (): string => run(stratafs, ["mount", "-o", `lowerdir=${lower},upperdir=${upper},workdir=${work},${options}`, mnt]);
+  const options = `data=${round.data},${round.marks ? "redirect_dir=on,metacopy=on" : "redirect_dir=off,metacopy=off"}`;
+  const mountIt = (): string => run(stratafs, ["mount", `--supervised=${round.supervised ? "on" : "off"}`, "-o", `lowerdir=${lower},upperdir=${upper},workdir=${work},${options}`, mnt]);
   for (const path of [base, lower, mnt]) mkdirSync(path);
   try {
     prepareLower(lower);
@@ -49,13 +50,21 @@ export async function runRound(round: Round, random: Random): Promise<string[]> 
     mkdirSync(work);
     mountIt();
     let cut = "";
-    await load(mnt, log, random.below(2 ** 31), async (running) => {
+    await load(mnt, log, random.below(2 ** 31), round.trouble === "kill of servers", async (running) => {
       await running;
       await delay(random.below(round.loadMs));
+      if (round.trouble === "kill of servers") {
+        for (let kills = 1 + random.below(3); kills > 0; kills--) {
+          process.kill(await serverOf(mnt), "SIGKILL");
+          await delay(random.below(round.loadMs));
+        }
+        return;
+      }
       if (round.trouble !== "kill") cut = cutPower(base, round.trouble);
-      await killServer(mnt);
+      await killAll(mnt);
     });
-    unmountQuietly(mnt);
+    if (round.trouble === "kill of servers") run(stratafs, ["umount", mnt]);
+    else unmountQuietly(mnt);
     if (round.filesystem !== undefined) {
       run("umount", [base]);
       run("mount", ["-o", "loop", image, base]);
@@ -80,8 +89,11 @@ export async function runRound(round: Round, random: Random): Promise<string[]> 
   }
 }
 
-/** Runs the load until it ends by itself, as it does when its filesystem fails; `trouble` is given the moment in which it has begun. */
-async function load(mnt: string, log: string, seed: number, trouble: (running: Promise<void>) => Promise<void>): Promise<void> {
+/**
+ * Runs the load until it ends by itself, as it does when its filesystem fails, or, `unnoticed`, until the trouble is over. `trouble` is given the
+ * moment in which it has begun.
+ */
+async function load(mnt: string, log: string, seed: number, unnoticed: boolean, trouble: (running: Promise<void>) => Promise<void>): Promise<void> {
   const writer = spawn(process.execPath, [client, "write", mnt, log, String(seed)], { stdio: ["ignore", "ignore", "pipe"] });
   let said = "";
   writer.stderr.setEncoding("utf8").on("data", (text: string) => (said += text));
@@ -90,24 +102,41 @@ async function load(mnt: string, log: string, seed: number, trouble: (running: P
     for (let i = 0; i < 600 && !(existsSync(log) && readFileSync(log, "utf8") !== ""); i++) await delay(50);
   };
   await trouble(started());
-  await Promise.race([ended, delay(CALL_MS)]);
+  if (!unnoticed) await Promise.race([ended, delay(CALL_MS)]);
   writer.kill("SIGKILL");
   await ended;
-  if (!/ENOTCONN|ECONNABORTED|EIO|EROFS/.test(said)) throw new Error(`seed ${seed}: the load ended by itself: ${said}`);
+  if (unnoticed) {
+    if (said !== "") throw new Error(`seed ${seed}: the load noticed: ${said}`);
+  } else if (!/ENOTCONN|ECONNABORTED|EIO|EROFS/.test(said)) throw new Error(`seed ${seed}: the load ended by itself: ${said}`);
 }
 
 /** FS_IOC_SHUTDOWN of linux/fs.h: nothing more reaches the disk; 1 flushes the journal before, 2 does not. Returns when it began, in ns of CLOCK_MONOTONIC. */
-function cutPower(base: string, how: Exclude<Round["trouble"], "kill">): string {
+function cutPower(base: string, how: "power cut" | "power cut, journal flushed"): string {
   const flags = how === "power cut" ? 2 : 1;
   return run("python3", ["-c", `import fcntl, os, struct, time; fd = os.open("${base}", os.O_RDONLY); print(time.monotonic_ns()); fcntl.ioctl(fd, 0x8004587d, struct.pack("I", ${flags}))`]).trim();
 }
 
-/** The heir first, which would go on; its server makes another only after a while. */
-async function killServer(mnt: string): Promise<void> {
-  const { servers, heirs } = mountView(mnt);
-  if (servers.length === 0) throw new Error("the server is not to be found: Linux 6.16 is needed");
-  for (const { pid } of [...heirs, ...servers]) process.kill(pid, "SIGKILL");
-  for (const { pid } of servers) while (existsSync(`/proc/${pid}/fd/0`)) await delay(20);
+/** The process that serves the mount; of a supervised one as soon as there is one. */
+async function serverOf(mnt: string): Promise<number> {
+  for (let tries = 0; tries < 1000; tries++) {
+    try {
+      const [found] = mountView(mnt).servers;
+      if (found !== undefined) return found.pid;
+    } catch {
+      // It has ended meanwhile.
+    }
+    await delay(20);
+  }
+  throw new Error("the server is not to be found: Linux 6.16 is needed");
+}
+
+/** The server first stands still, or it would have another heir in the place of one that is killed; an heir that outlived it would go on. */
+async function killAll(mnt: string): Promise<void> {
+  const server = await serverOf(mnt);
+  process.kill(server, "SIGSTOP");
+  const all = [...mountView(mnt).heirs.map(({ pid }) => pid), server];
+  for (const pid of all) process.kill(pid, "SIGKILL");
+  for (const pid of all) while (existsSync(`/proc/${pid}/fd/0`)) await delay(20);
 }
 
 function look(args: readonly string[]): string[] {
