@@ -1,5 +1,7 @@
 /** Whatever point a server dies at, the change it was making is made once, and its client is told that it was. */
 import { expect } from "chai";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { journalHead } from "../../lib/index.js";
 import { shell } from "../cli/command.js";
@@ -140,6 +142,22 @@ describe("servers that die in a row (needs root)", function () {
     expect(await synced).to.equal(undefined);
     expect(await fs.do("readFileSync", world.at("new"), "utf8")).to.equal("text");
     expect(world.log()).to.equal("");
+    await world.unmount();
+  });
+
+  it("do not take up again what a client waited for that was killed", async () => {
+    await fs.do("writeFileSync", world.at("new"), "text");
+    writeFileSync(`${world.top}/slow`, "");
+    const client = spawn("sync", [world.at("new")], { stdio: "ignore" });
+    const syncs = (): number => (existsSync(`${world.top}/syncs`) ? readFileSync(`${world.top}/syncs`, "utf8").split("\n").length - 1 : 0);
+    await until(() => syncs() === 1, "a sync to begin");
+    client.kill("SIGKILL");
+    // This sync never ends.
+    await once(client, "exit");
+    world.kill();
+    await world.succeeded(1);
+    expect(await fs.do("readFileSync", world.at("new"), "utf8")).to.equal("text");
+    expect([syncs(), world.log()]).to.deep.equal([1, ""]);
     await world.unmount();
   });
 

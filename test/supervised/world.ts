@@ -111,7 +111,10 @@ export class SupervisedWorld {
     let done = spawnSync("umount", [this.at()], { encoding: "utf8", timeout: WAIT_MS });
     for (let tries = 0; done.status !== 0 && tries < 20; tries++) done = spawnSync("umount", [this.at()], { encoding: "utf8", timeout: WAIT_MS });
     expect(done.status, done.stderr).to.equal(0);
-    await until(() => !isAlive(server) && this.heirs().length === 0, "the processes of the mount to end");
+    const gone = (): boolean => !isAlive(server) && this.heirs().length === 0;
+    // Whoever has made himself a mount namespace meanwhile has a copy of the mount, and the kernel ends it with the last one.
+    while (!gone() && isMountedElsewhere(this.at())) await new Promise((resolve) => setTimeout(resolve, 100));
+    await until(gone, "the processes of the mount to end");
   }
 
   close(): void {
@@ -126,6 +129,10 @@ export async function until(what: () => boolean, forWhat: string): Promise<void>
     if (Date.now() - started > WAIT_MS) throw new Error(`waited for ${forWhat} in vain`);
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
+}
+
+function isMountedElsewhere(path: string): boolean {
+  return readdirSync("/proc").some((pid) => /^\d+$/.test(pid) && textOf(`/proc/${pid}/mountinfo`).includes(` ${path} `));
 }
 
 /** Not also a process that nobody has waited for yet. */
