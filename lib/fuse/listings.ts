@@ -1,7 +1,7 @@
 /**
  * Directory snapshots for READDIR. There is no directory handle (OPENDIR is answered ENOSYS), so snapshots are kept by nodeid.
  * Always true: an entry that stays in the directory keeps its position while its snapshot is kept, so that one reader starting
- * again from the beginning does not make another skip or repeat names; vanished names leave holes, new ones come at the end.
+ * again from the beginning does not make another skip or repeat names; vanished names leave holes, to which they come back, new ones come at the end.
  */
 import { LRUCache } from "lru-cache";
 import type { DirEntry, FileSystem } from "../vfs.js";
@@ -11,11 +11,14 @@ import type { NodeEntry } from "./nodes.js";
 const KEPT = 512;
 /** Holes worth keeping for readers in the middle of a listing. */
 const MAX_HOLES = 1024;
+const NONE: ReadonlyMap<number, string> = new Map();
 
 export interface Listing {
   readonly version: number;
   /** undefined where a name has gone. */
   readonly entries: readonly (DirEntry | undefined)[];
+  /** The names that have gone, by index: one that is made again is no second name to who has passed it. */
+  readonly gone: ReadonlyMap<number, string>;
   /** The position of each entry, ascending; undefined when that is its index. */
   readonly cookies: Float64Array | undefined;
 }
@@ -58,7 +61,7 @@ export class Listings {
     if (kept !== undefined && kept.version === version) return kept;
     const fresh = this.#tree.openDir(entry.node);
     const listing = this.#byName ? inOrderOfNames(version, fresh)
-      : { version, entries: kept === undefined ? fresh : inOldPlaces(kept.entries, fresh), cookies: undefined };
+      : kept === undefined ? inGivenOrder(version, fresh) : inOldPlaces(kept, version, fresh);
     this.#kept.set(entry, listing);
     return listing;
   }
@@ -72,6 +75,8 @@ export class Listings {
   }
 }
 
+const inGivenOrder = (version: number, entries: readonly DirEntry[]): Listing => ({ version, entries, gone: NONE, cookies: undefined });
+
 /**
  * Ordered by a hash of 48 bits. Two names with one hash get neighbouring positions; only a reader between the two, when one of them
  * goes, could then miss the other.
@@ -82,7 +87,7 @@ function inOrderOfNames(version: number, fresh: readonly DirEntry[]): Listing {
   const cookies = new Float64Array(hashed.length);
   let last = 0;
   hashed.forEach(({ cookie }, i) => (cookies[i] = last = Math.max(cookie, last + 1)));
-  return { version, entries: hashed.map(({ entry }) => entry), cookies };
+  return { version, entries: hashed.map(({ entry }) => entry), gone: NONE, cookies };
 }
 
 /** FNV-1a twice, with different beginnings: 1…2^48. The same in every release, for mounts outlive upgrades. */
@@ -97,18 +102,19 @@ function hashOf(name: string): number {
   return (high >>> 16) * 2 ** 32 + (low >>> 0) + 1;
 }
 
-function inOldPlaces(old: readonly (DirEntry | undefined)[], fresh: readonly DirEntry[]): readonly (DirEntry | undefined)[] {
+function inOldPlaces(old: Listing, version: number, fresh: readonly DirEntry[]): Listing {
   const unplaced = new Map<string, DirEntry>();
   for (const entry of fresh) unplaced.set(entry.name, entry);
-  const placed: (DirEntry | undefined)[] = [];
-  let holes = 0;
-  for (const before of old) {
-    const now = before === undefined ? undefined : unplaced.get(before.name);
-    if (now === undefined) holes++;
-    else unplaced.delete(now.name);
-    placed.push(now);
-  }
-  if (holes > Math.max(MAX_HOLES, fresh.length)) return fresh;
-  for (const entry of unplaced.values()) placed.push(entry);
-  return placed;
+  const entries: (DirEntry | undefined)[] = [];
+  const gone = new Map<number, string>();
+  old.entries.forEach((before, index) => {
+    const name = before === undefined ? old.gone.get(index)! : before.name;
+    const now = unplaced.get(name);
+    if (now === undefined) gone.set(index, name);
+    else unplaced.delete(name);
+    entries.push(now);
+  });
+  if (gone.size > Math.max(MAX_HOLES, fresh.length)) return inGivenOrder(version, fresh);
+  for (const entry of unplaced.values()) entries.push(entry);
+  return { version, entries, gone, cookies: undefined };
 }

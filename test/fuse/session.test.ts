@@ -1,5 +1,6 @@
 import { expect } from "chai";
 import { FsError } from "../../lib/base/errors.js";
+import { S_IFREG } from "../../lib/base/mode.js";
 import { name } from "../../lib/base/name.js";
 import type { OpenFile } from "../../lib/vfs.js";
 import { ScriptedKernel, str, u16, u32, u64, message, type Answer } from "./scripted-kernel.js";
@@ -506,6 +507,18 @@ describe("READDIRPLUS", () => {
     };
     const rest = entriesOf(kernel.ask(READDIRPLUS, ROOT, readIn(2, 4096)));
     expect(rest.map((entry) => [entry.name, entry.nodeid === 0, entry.next])).to.deep.equal([["a", false, 3], ["c", true, 5]]);
+  });
+
+  it("does not list a name twice to a reader in the middle when it went and came again", () => {
+    const kernel = kernelWith(["a", "b", "c"]);
+    const caller = { uid: 0, gid: 0, pid: 0, umask: 0 };
+    // Up to "a"; then others make it anew, while somebody lists from the beginning, with it and without.
+    expect(entriesOf(kernel.ask(READDIRPLUS, ROOT, readIn(0, 500))).map((entry) => entry.name)).to.deep.equal([".", "..", "a"]);
+    kernel.tree.unlink(kernel.tree.root, name("a"));
+    kernel.ask(READDIRPLUS, ROOT, readIn(0, 4096));
+    kernel.tree.create(kernel.tree.root, name("a"), { mode: S_IFREG | 0o600 }, caller);
+    expect(entriesOf(kernel.ask(READDIRPLUS, ROOT, readIn(0, 4096))).map((entry) => entry.name)).to.deep.equal([".", "..", "a", "b", "c"]);
+    expect(entriesOf(kernel.ask(READDIRPLUS, ROOT, readIn(3, 4096))).map((entry) => entry.name)).to.deep.equal(["b", "c"]);
   });
 
   it("lists a directory whose entries' numbers cannot be read", () => {
