@@ -8,7 +8,7 @@
  * Always true: what it makes (a directory in the temporary directory, a user, mounts, containers) is gone when it ends.
  */
 import { spawnSync } from "node:child_process";
-import { accessSync, chmodSync, constants, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -16,6 +16,7 @@ import { parseArgs } from "node:util";
 import { buildahSuite } from "./buildah.js";
 import { exchangeSuite, exchangeInUserNamespace } from "./exchange.js";
 import { mountSuite, optionSuite, userNamespaceSuite } from "./mounting.js";
+import { makeUser, removeUser, unusable } from "./ordinary-user.js";
 import { podmanSuite } from "./podman.js";
 import { rootlessRuntimeSuite, runSuite, runtimeSuite } from "./runtimes.js";
 import { skopeoSuite } from "./skopeo.js";
@@ -98,40 +99,6 @@ function skipped(check: Check, reason: string): void {
 function failed(check: Check, said: string): void {
   counts.failed++;
   console.log(`  FAILED   ${check.title}\n${said.replace(/^/gm, "           ")}`);
-}
-
-/** A user with subordinate ids, as useradd gives them by default. The reason when there is none. */
-function makeUser(user: string, ground: string): string | undefined {
-  if (!isInstalled("useradd") || !isInstalled("runuser")) return "useradd, runuser not installed";
-  const { status, stderr } = spawnSync("useradd", ["--create-home", "--home-dir", join(ground, "home"), "--shell", "/bin/sh", user], { encoding: "utf8" });
-  if (status !== 0) return `useradd: ${stderr.trim()}`;
-  if (!isInstalled("newuidmap")) return "newuidmap not installed";
-  return readFileSync("/etc/subuid", "utf8").includes(`${user}:`) ? undefined : "useradd gave no subordinate ids";
-}
-
-/**
- * podman leaves a process that holds the user's namespace; a user with processes cannot be removed. buildah makes directories in /tmp whatever
- * XDG_RUNTIME_DIR says.
- */
-function removeUser(user: string): void {
-  const uid = spawnSync("id", ["-u", user], { encoding: "utf8" }).stdout?.trim() ?? "";
-  const { stdout } = spawnSync("pgrep", ["-u", user], { encoding: "utf8" });
-  for (const pid of (stdout ?? "").split("\n")) if (pid !== "") spawnSync("kill", ["-KILL", pid]);
-  if (uid !== "") for (const name of ["containers-user", "podman-run"]) rmSync(`/tmp/${name}-${uid}`, { recursive: true, force: true });
-  spawnSync("userdel", ["--force", user]);
-}
-
-/** Why the ordinary user cannot mount with `program`. */
-function unusable(program: string, user: string): string | undefined {
-  if ((statSync("/dev/fuse").mode & 0o006) !== 0o006) return "/dev/fuse is not for everybody";
-  const { status } = spawnSync("runuser", ["-u", user, "--", program, "--version"]);
-  if (status !== 0) return `${program} cannot be run by an ordinary user; copy it to where it can`;
-  try {
-    accessSync("/proc/self/ns/user", constants.F_OK);
-    return undefined;
-  } catch {
-    return "the kernel has no user namespaces";
-  }
 }
 
 /** Unmounts what is left below `ground`, innermost first, and removes it. */
