@@ -77,6 +77,15 @@ describe("Reply", () => {
     expect(Buffer.from(reply.body(288)).readUInt32LE(32)).to.equal(0x7ff);
   });
 
+  it("says the largest size of all, which as a number is one more, as the kernel may have it (generic/564 of xfstests)", () => {
+    const reply = new Reply();
+    reply.attributes({ ...attr, size: 2 ** 63 }, 6);
+    expect(Buffer.from(reply.body(104)).readBigUInt64LE(16 + 8)).to.equal(2n ** 63n - 1n);
+    reply.statx({ ...attr, size: 2 ** 63 }, 6);
+    const body = Buffer.from(reply.body(288));
+    expect(body.readBigUInt64LE(abi.STATX_OUT.size)).to.equal(2n ** 63n - 1n);
+  });
+
   it("pads directory entries to 8 bytes with zeros", () => {
     const reply = new Reply();
     reply.bytes.fill(0xff);

@@ -104,7 +104,7 @@ export class Reply {
     this.u32(STATX_OUT.gid, attr.gid);
     this.u16(STATX_OUT.mode, attr.mode);
     this.u64(STATX_OUT.ino, attr.ino);
-    this.u64(STATX_OUT.size, attr.size);
+    this.#fileSize(STATX_OUT.size, attr.size);
     this.u64(STATX_OUT.blocks, attr.blocks);
     this.#statxTime(STATX_OUT.atime, attr.atimeSec, attr.atimeNsec);
     this.#statxTime(STATX_OUT.mtime, attr.mtimeSec, attr.mtimeNsec);
@@ -183,9 +183,16 @@ export class Reply {
     return length;
   }
 
+  /** The largest size, 2^63 - 1, is 2^63 as a number, and an object of that size is EIO to the kernel. */
+  #fileSize(offset: number, value: number): void {
+    if (value < 2 ** 63) return this.u64(offset, value);
+    this.u32(offset, 0xffff_ffff);
+    this.u32(offset + 4, 0x7fff_ffff);
+  }
+
   #attr(offset: number, attr: Attr): void {
     this.u64(offset + ATTR.ino, attr.ino);
-    this.u64(offset + ATTR.size, attr.size);
+    this.#fileSize(offset + ATTR.size, attr.size);
     this.u64(offset + ATTR.blocks, attr.blocks);
     this.u64(offset + ATTR.atime, attr.atimeSec);
     this.u64(offset + ATTR.mtime, attr.mtimeSec);
