@@ -91,7 +91,7 @@ const list = (text: string): string[] => text.split(",").filter((item) => item !
 /** Kernel overlayfs first: what it fails is not counted against the others. */
 function subjects(as: Subject["as"], modes: readonly string[], supervised: boolean, kernel: boolean): Subject[] {
   const ours = modes.filter((mode) => as === "root" || mode === "cached").map((mode): Subject => ({
-    title: `stratafs ${mode}${supervised ? " supervised" : ""}`, type: "stratafs", as, options: [`data=${mode}`, ...(supervised ? ["supervised"] : [])],
+    title: `stratafs ${mode}${supervised ? " supervised" : ""}`, type: "stratafs", as, options: [`data=${mode}`, `supervised=${supervised ? "on" : "off"}`],
   }));
   return [...(kernel ? [{ title: "kernel overlayfs", type: "overlay", as, options: as === "user" ? ["userxattr"] : [] } as const] : []), ...ours];
 }
