@@ -13,7 +13,7 @@ import { AT_FDCWD, LOCK_EX } from "../sys/flags.js";
 import { setXattr } from "../sys/xattr.js";
 import { chainIdOf, parseDigest, type Digest } from "./digest.js";
 import { StoreError } from "./errors.js";
-import { exists, ifThere, namesIn, readText, syncDirectory, writeSynced, writing } from "./files.js";
+import { exists, fieldsOf, ifThere, namesIn, readText, syncDirectory, writeSynced, writing } from "./files.js";
 import { ROOT_ROW, type IndexReader } from "./index-reader.js";
 import type { ImageRef } from "./refs.js";
 import type { Store } from "./store.js";
@@ -224,13 +224,7 @@ function encodeContainer({ name, image, layers, config, createdMs, temporary }: 
 }
 
 function decodeContainer(text: string, path: string, expected: string): Container {
-  let fields: Record<string, unknown>;
-  try {
-    fields = (JSON.parse(text) as Record<string, unknown> | null) ?? {};
-  } catch (error) {
-    throw new StoreError("ERR_STORE_DAMAGED", `${path}: expected a JSON document`, { cause: error });
-  }
-  const { version, name, image, layers, config, createdMs, temporary } = fields;
+  const { version, name, image, layers, config, createdMs, temporary } = fieldsOf(text, path);
   if (version !== 1) throw new StoreError("ERR_STORE_FORMAT", `${path}: expected container version 1, found ${JSON.stringify(version)}`);
   try {
     if (name !== expected || typeof image !== "string" || !Array.isArray(layers) || layers.length === 0 || typeof createdMs !== "number" || !(Math.abs(createdMs) <= MAX_TIME_MS) || typeof temporary !== "boolean") {

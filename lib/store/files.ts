@@ -90,3 +90,12 @@ export function asStoreError(what: string, error: unknown): unknown {
   if (!hasCode(error, "ENOSPC") && !hasCode(error, "EDQUOT")) return error;
   return new StoreError("ERR_STORE_FULL", `no space left for ${what}`, { cause: error });
 }
+
+/** What a JSON document has; nothing where it is no object. `path` is for the message. Throws ERR_STORE_DAMAGED for text that is no JSON. */
+export function fieldsOf(text: string, path: string): Readonly<Record<string, unknown>> {
+  try {
+    return (JSON.parse(text) as Record<string, unknown> | null) ?? {};
+  } catch (error) {
+    throw new StoreError("ERR_STORE_DAMAGED", `${path}: expected a JSON document`, { cause: error });
+  }
+}

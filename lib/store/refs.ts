@@ -5,7 +5,7 @@
 import { join } from "node:path";
 import { chainIdOf, parseDigest, type Digest } from "./digest.js";
 import { StoreError } from "./errors.js";
-import { namesIn, readText } from "./files.js";
+import { fieldsOf, namesIn, readText } from "./files.js";
 
 /** An image: its layers bottom-up, and the documents it came with. */
 export interface ImageRef {
@@ -39,13 +39,7 @@ export function encodeRef(ref: ImageRef): Buffer {
 
 /** Throws ERR_STORE_FORMAT for another version, ERR_STORE_DAMAGED for what no version writes. */
 export function decodeRef(text: string, path: string): ImageRef {
-  let fields: Record<string, unknown>;
-  try {
-    fields = (JSON.parse(text) as Record<string, unknown> | null) ?? {};
-  } catch (error) {
-    throw new StoreError("ERR_STORE_DAMAGED", `${path}: expected a JSON document`, { cause: error });
-  }
-  const { version, name, layers, config, manifest } = fields;
+  const { version, name, layers, config, manifest } = fieldsOf(text, path);
   if (version !== 1) throw new StoreError("ERR_STORE_FORMAT", `${path}: expected reference version 1, found ${JSON.stringify(version)}`);
   try {
     if (!Array.isArray(layers) || layers.length === 0 || typeof name !== "string") throw new TypeError("expected a name and a list of layers");
