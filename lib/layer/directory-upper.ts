@@ -88,7 +88,8 @@ export class DirectoryUpper extends DirectoryObjects implements KeepingUpper {
     const type = what.mode & S_IFMT;
     const opaque = type === S_IFDIR && place.hidesLower;
     // What this process makes for itself is whole in one call.
-    const inParts = this.owners.overrideKey !== undefined || (this.whole && !this.isSelf(caller));
+    const own = this.isSelf(caller);
+    const inParts = this.owners.overrideKey !== undefined || (this.whole && !own);
     if (place.overWhiteout || opaque || inParts) return this.createInWork(dir, name, what, caller, place, opaque);
     const fd = this.descriptor(dir);
     const before = native.umask(caller.umask);
@@ -96,7 +97,7 @@ export class DirectoryUpper extends DirectoryObjects implements KeepingUpper {
     native.umask(before);
     check(made, "create");
     try {
-      this.giveToCaller(dir, name, type, caller);
+      if (!own) this.giveToCaller(dir, name, type, caller);
     } catch (error) {
       native.unlink(fd, name, type === S_IFDIR ? AT_REMOVEDIR : 0);
       throw error;
@@ -106,7 +107,6 @@ export class DirectoryUpper extends DirectoryObjects implements KeepingUpper {
 
   /** The filesystem has applied umask, default ACL and setgid; the owner is still this process. */
   private giveToCaller(dir: DiskNode, name: Name, type: number, caller: Caller): void {
-    if (this.isSelf(caller)) return;
     const user = this.ids.uid.actsAs(caller.uid);
     const group = this.ids.gid.actsAs(caller.gid);
     const fd = this.descriptor(dir);

@@ -3,7 +3,7 @@
  * Always true: it is on the upper's filesystem and mount, one process uses it at a time (flock), and what stands in it is rubbish
  * or in use by this process, but for `incompat/`, which says that an earlier mount did not sync.
  */
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { FsError, check, errnoOf } from "../base/errors.js";
 import { O_RDONLY, S_IFDIR, S_IFREG, isDirectory } from "../base/mode.js";
 import { pathBytes } from "../base/name.js";
@@ -259,7 +259,9 @@ function holderOf(fd: number): string {
     const pid = lockIn("/proc/locks", ino);
     if (pid === undefined) return "";
     const holder = [pid, ...readdirSync("/proc").filter((name) => /^\d+$/.test(name))].find((one) => hasLock(one, ino));
-    return holder === undefined ? "" : ` by process ${holder}`;
+    if (holder !== undefined) return ` by process ${holder}`;
+    // Another user's descriptors are not ours to look at.
+    return existsSync(`/proc/${pid}`) ? ` by process ${pid}` : "";
   } catch {
     return "";
   }
