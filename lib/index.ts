@@ -24,7 +24,7 @@ export type { LastingMount, Program } from "./lasting-mount.js";
 export { isMountFlag, mountFuse, remountFuse, unmount } from "./fuse/mountpoint.js";
 export type { Mounted, MountFlag, MountRequest, SecurityContexts, UnmountOptions } from "./fuse/mountpoint.js";
 
-export { askServer, mountView } from "./fuse/status.js";
+export { askServer, HEIR_NAME, mountView } from "./fuse/status.js";
 export type { MountView, ServerStatus, ServingProcess, WaitingRequest } from "./fuse/status.js";
 
 // Processes in a mounted root.

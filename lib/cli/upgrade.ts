@@ -4,7 +4,7 @@
  */
 import { closeSync, openSync, readdirSync, readFileSync, readSync, writeSync } from "node:fs";
 import { resolve } from "node:path";
-import { deviceOf, FsError, journalHead as head } from "../index.js";
+import { deviceOf, FsError, HEIR_NAME, journalHead as head } from "../index.js";
 import { readArguments } from "./arguments.js";
 import { descriptorOf } from "./descriptors.js";
 import { successorScript } from "./serve-to-end.js";
@@ -59,7 +59,7 @@ function serverOf(mountpoint: string): { readonly pid: number; readonly journal:
 /** True also for a process that has ended meanwhile. */
 function isHeir(pid: string): boolean {
   try {
-    return readFileSync(`/proc/${pid}/comm`, "latin1").trim() === "stratafs-heir";
+    return readFileSync(`/proc/${pid}/comm`, "latin1").trim() === HEIR_NAME;
   } catch {
     return true;
   }

@@ -64,7 +64,7 @@ export interface ServingProcess {
 }
 
 /** What an heir is called, in /proc/PID/comm (native/src/heir.cc). */
-const HEIR = "stratafs-heir";
+export const HEIR_NAME = "stratafs-heir";
 
 /** Looks a mount up by its absolute path. Throws EINVAL where no FUSE filesystem is mounted. */
 export function mountView(mountpoint: string): MountView {
@@ -119,7 +119,7 @@ function processesOf(connection: number): { servers: ServingProcess[]; heirs: Se
       if (!serves) continue;
       // 12 (name) S …
       const [, name = "", state = ""] = /\((.*)\) (.)/s.exec(readFileSync(`/proc/${pid}/stat`, "latin1")) ?? [];
-      (name === HEIR ? heirs : servers).push({ pid: Number(pid), state });
+      (name === HEIR_NAME ? heirs : servers).push({ pid: Number(pid), state });
     } catch {
       // Ended meanwhile, or somebody else's.
     }
